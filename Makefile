@@ -1,0 +1,38 @@
+# `make demo` and `make test` are all one needs; both install what they use into .venv.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+INSTALL := $(RUN)/pip install -q --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-all check bench clean
+
+demo: $(VENV)/.core
+	$(RUN)/puna run recipes/nano.yaml
+
+test: $(VENV)/.dev
+	$(RUN)/python -m pytest -n 2 --dist worksteal
+
+test-all: $(VENV)/.dev
+	$(RUN)/python -m pytest -n 2 --dist worksteal -m "long or not long"
+
+check: $(VENV)/.dev
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/python -m pytest tests/architecture
+
+bench: $(VENV)/.dev
+	$(RUN)/python -m benchmarks.train
+	$(RUN)/python -m benchmarks.curate
+
+$(VENV)/.core: pyproject.toml constraints.txt
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(INSTALL) -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

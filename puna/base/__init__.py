@@ -1,0 +1,1 @@
+"""What all parts share: errors, config, records, random numbers, durable files, and the output of a stage."""

@@ -1,0 +1,44 @@
+"""The exception tree.
+
+PunaError
+├── InputError            bad input; the command line prints one line and exits 2
+│   ├── ConfigError       a recipe or setting that is unknown, of the wrong type or out of range
+│   ├── DataError         a user's data that cannot be used (missing file, empty crawl, no item)
+│   ├── ArtifactError     an artifact that is damaged, of another format, or made with another tokenizer
+│   └── LockedError       another process writes the same run
+└── RunError              the input was right and the run failed (disk full, diverged loss); exits 1
+
+A message says what was expected, what came, and what to do.
+"""
+
+
+class PunaError(Exception):
+    """Anything Puna raises on purpose; `exit_status` is what the command line returns."""
+
+    exit_status = 1
+
+
+class InputError(PunaError):
+    """Bad input: nothing was lost, and the message says what to change."""
+
+    exit_status = 2
+
+
+class ConfigError(InputError):
+    """A recipe or a setting that cannot be right."""
+
+
+class DataError(InputError):
+    """Data of the user that cannot be used."""
+
+
+class ArtifactError(InputError):
+    """An artifact that is damaged or does not fit."""
+
+
+class LockedError(InputError):
+    """A second writer of the same run."""
+
+
+class RunError(PunaError):
+    """The input was right, the run failed."""

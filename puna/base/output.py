@@ -1,0 +1,195 @@
+"""What a stage is given: its inputs, and an output that survives being killed at any moment.
+
+    def run(config: XConfig, inputs: Inputs, out: StageOutput) -> None
+
+A stage writes *units* (files of its artifact). A finished unit is fsynced and recorded with its SHA-256; when the stage
+is killed and called again, `out.done(name)` says which units need not be made again. State that is not part of the
+artifact (checkpoints) goes below `out.state`.
+
+    <partial>/files/    the artifact in the making        <partial>/units/  one record a finished unit
+    <partial>/state/    the stage's own resume state      <partial>/heartbeat.json
+"""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from puna.base.errors import DataError
+from puna.base.files import files_below, read_json, refusing_full_disk, sha256_file, sync_file, sync_folder, write_json
+
+_HEARTBEAT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One look at a running stage: `done` of `total` in `unit`s, and the metrics worth showing."""
+
+    done: float
+    total: float
+    unit: str
+    metrics: dict[str, float | str]
+
+
+@dataclass
+class Unit:
+    """A file in the making: write to `path`; `info` is kept beside the finished file."""
+
+    path: Path
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+class Inputs:
+    """The paths a stage reads, by input name."""
+
+    def __init__(self, paths: Mapping[str, Path | list[Path]]):
+        self._paths = {name: [value] if isinstance(value, Path) else list(value) for name, value in paths.items()}
+
+    def has(self, name: str) -> bool:
+        """Whether the input was given."""
+        return bool(self._paths.get(name))
+
+    def many(self, name: str) -> list[Path]:
+        """All paths of an input. Raises DataError if it was not given."""
+        if not self.has(name):
+            raise DataError(f'expected an input "{name}", came {sorted(self._paths) or "none"}; add it to the stage')
+        return self._paths[name]
+
+    def one(self, name: str) -> Path:
+        """The path of an input. Raises DataError if it was not given or is several."""
+        paths = self.many(name)
+        if len(paths) != 1:
+            raise DataError(f'expected one path for the input "{name}", came {len(paths)}')
+        return paths[0]
+
+
+class StageOutput:
+    """The artifact a stage is making; see the module's docstring."""
+
+    def __init__(
+        self,
+        partial: Path,
+        seed: int = 0,
+        threads: int = 1,
+        workers: int = 1,
+        watch: Callable[[Progress], None] | None = None,
+    ):
+        self.path = partial / "files"
+        self.state = partial / "state"
+        self.seed, self.threads, self.workers = seed, threads, workers
+        self.metrics: dict[str, float] = {}
+        self.scores: list[dict[str, Any]] = []
+        self.panels: list[dict[str, Any]] = []
+        self._partial, self._units, self._watch = partial, partial / "units", watch
+        for folder in (self.path, self.state, self._units):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._records = self._recover()
+        self._seconds_before, self.attempt = self._last_heartbeat()
+        self._started = self._beaten = time.monotonic()
+        self._beat({})
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent on this artifact, earlier killed attempts included."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def done(self, name: str) -> bool:
+        """Whether the unit was finished, by this attempt or an earlier one."""
+        return name in self._records
+
+    def info(self, name: str) -> dict[str, Any]:
+        """What was kept with a finished unit."""
+        return dict(self._records[name]["info"])
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """`sha256` and `bytes` of every finished unit, by name."""
+        return {n: {"sha256": r["sha256"], "bytes": r["bytes"]} for n, r in sorted(self._records.items())}
+
+    @contextlib.contextmanager
+    def unit(self, name: str) -> Iterator[Unit]:
+        """Make one file of the artifact; it counts only when the block ends without an error.
+
+        Raises RunError if the disk is full.
+        """
+        final = self.path / name
+        # The suffix stays last: writers such as numpy's add their own to a name that lacks it.
+        temp = final.with_name(".part-" + final.name)
+        with refusing_full_disk(final):
+            temp.parent.mkdir(parents=True, exist_ok=True)
+            unit = Unit(temp)
+            try:
+                yield unit
+                sync_file(temp)
+                record = {"name": name, "sha256": sha256_file(temp), "bytes": temp.stat().st_size, "info": unit.info}
+                os.replace(temp, final)
+            except BaseException:
+                temp.unlink(missing_ok=True)
+                raise
+            sync_folder(final.parent)
+            write_json(self._record_path(name), record)
+        self._records[name] = record
+
+    def progress(self, done: float, total: float, unit: str = "", **metrics: float | str) -> None:
+        """Tell the live view how far the stage is."""
+        look = Progress(done, total, unit, metrics)
+        if self._watch:
+            self._watch(look)
+        if time.monotonic() - self._beaten > _HEARTBEAT_S:
+            self._beat({"done": done, "total": total, "unit": unit, "metrics": metrics})
+
+    def metric(self, **values: float) -> None:
+        """Numbers for the manifest, the report and `puna status`."""
+        self.metrics.update(values)
+
+    def score(
+        self,
+        task: str,
+        metric: str,
+        value: float,
+        ci95: tuple[float, float],
+        n: int,
+        headline: bool = False,
+        **settings: Any,
+    ) -> None:
+        """A measured score with its 95% interval over n items, and the settings that gave it."""
+        score = {"task": task, "metric": metric, "value": value, "ci95": list(ci95), "n": n, "headline": headline}
+        self.scores.append({**score, "settings": settings})
+
+    def panel(self, kind: str, title: str, **data: Any) -> None:
+        """Something the report shows: funnel, bars, lines, table, samples or text."""
+        self.panels.append({"kind": kind, "title": title, **data})
+
+    def _record_path(self, name: str) -> Path:
+        return self._units / (name.replace("/", "%2F") + ".json")
+
+    def _recover(self) -> dict[str, dict[str, Any]]:
+        """Keep finished units whose bytes are as recorded; remove everything half-made or damaged."""
+        records = {}
+        for path in self._units.glob("*.json"):
+            record = read_json(path)
+            file = self.path / record["name"]
+            if file.is_file() and sha256_file(file) == record["sha256"]:
+                records[record["name"]] = record
+            else:
+                path.unlink()
+        for file in files_below(self.path):
+            if file.relative_to(self.path).as_posix() not in records:
+                file.unlink()
+        return records
+
+    def _last_heartbeat(self) -> tuple[float, int]:
+        path = self._partial / "heartbeat.json"
+        last = read_json(path) if path.exists() else {}
+        return float(last.get("seconds", 0.0)), int(last.get("attempt", 0)) + 1
+
+    def _beat(self, look: dict[str, Any]) -> None:
+        self._beaten = time.monotonic()
+        write_json(self._partial / "heartbeat.json", {"seconds": self.seconds, "attempt": self.attempt, **look})
+
+    def clear(self) -> None:
+        """Remove the whole partial folder (the artifact was moved away, or is not wanted)."""
+        shutil.rmtree(self._partial, ignore_errors=True)

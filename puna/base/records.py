@@ -1,0 +1,97 @@
+"""The records that pass between stages: documents as Parquet shards, everything else as JSON lines."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from puna.base.errors import DataError
+
+_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "text", "url", "source", "lang", "date", "meta")])
+_ROW_GROUP = 4096
+
+
+@dataclass(slots=True)
+class Document:
+    """One text with where it came from. `date` is ISO 8601 or empty, `lang` ISO 639-1 or empty."""
+
+    id: str
+    text: str
+    url: str = ""
+    source: str = ""
+    lang: str = ""
+    date: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def write_documents(path: Path, documents: Iterable[Document], extra: dict[str, list[Any]] | None = None) -> int:
+    """Write documents as one Parquet file (zstd) and return their number; `extra` adds label columns."""
+    rows = list(documents)
+    columns: dict[str, Any] = {
+        name: [getattr(row, name) for row in rows] for name in ("id", "text", "url", "source", "lang", "date")
+    }
+    columns["meta"] = [json.dumps(row.meta, ensure_ascii=False, sort_keys=True) for row in rows]
+    table = pa.table(columns, schema=_SCHEMA)
+    for name, values in (extra or {}).items():
+        table = table.append_column(name, pa.array(values))
+    pq.write_table(table, path, compression="zstd", row_group_size=_ROW_GROUP)
+    return len(rows)
+
+
+def read_documents(path: Path) -> Iterator[Document]:
+    """Documents of one Parquet file, or of the `documents-*.parquet` files of a folder in name order.
+
+    Raises DataError if there is none.
+    """
+    files = sorted(path.glob("documents-*.parquet")) if path.is_dir() else [path]
+    if not files or not files[0].exists():
+        raise DataError(f"expected documents-*.parquet in {path}, found none; run the curate stage first")
+    for file in files:
+        for batch in pq.ParquetFile(file).iter_batches(_ROW_GROUP, columns=_SCHEMA.names):
+            for row in batch.to_pylist():
+                yield Document(**{**row, "meta": json.loads(row["meta"] or "{}")})
+
+
+def open_text(path: Path) -> io.TextIOBase:
+    """Open a UTF-8 text file that may be compressed (.gz, .xz, .bz2, .zst by its name)."""
+    openers = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+    if path.suffix == ".zst":
+        return io.TextIOWrapper(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"), encoding="utf-8")
+    opener = openers.get(path.suffix, open)
+    return opener(path, "rt", encoding="utf-8")  # type: ignore[operator, no-any-return]
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON-lines file (plain, .gz, .xz, .bz2, .zst).
+
+    Raises DataError naming the line if a row is not a JSON object, or the file if it is missing.
+    """
+    if not path.is_file():
+        raise DataError(f"expected a JSONL file at {path}, found none")
+    with open_text(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}:{number}: expected one JSON object a line, came {error}") from None
+            if not isinstance(row, dict):
+                raise DataError(f"{path}:{number}: expected a JSON object, came {type(row).__name__}")
+            yield row
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write rows as JSON lines (compressed if the name ends in .gz) and return their number."""
+    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    data = content.encode()
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    return content.count("\n")

@@ -1,0 +1,431 @@
+"""The command line: `puna VERB`. Every verb prints one clear line and exits 2 on bad input, 1 on a failed run."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from puna import __version__
+from puna.base.config import did_you_mean
+from puna.base.errors import ConfigError, DataError, InputError, PunaError
+from puna.base.files import read_json
+from puna.lineage.live import clock, key_metrics, make_watcher
+from puna.lineage.recipe import Recipe, parse_settings
+from puna.lineage.runner import RunResult, last_manifests, plan, rebuild_report
+from puna.lineage.runner import run as run_recipe
+from puna.lineage.store import collect_garbage, heartbeats
+from puna.stages import STAGES
+
+app = typer.Typer(
+    name="puna",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The whole Llama 3 recipe, from a raw web crawl to a measured chat model.",
+)
+tokenizer_app = typer.Typer(no_args_is_help=True, help="Encode and decode text with a model's tokenizer.")
+app.add_typer(tokenizer_app, name="tokenizer")
+
+RecipeArgument = Annotated[Path, typer.Argument(help="A recipe, for example recipes/nano.yaml")]
+SetOption = Annotated[list[str], typer.Option("--set", help="Change a setting: --set sft.optimizer.lr=1e-3, --set data=DIR")]
+OutOption = Annotated[Path | None, typer.Option(help="Run folder (default: runs/NAME)")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output")]
+ModelArgument = Annotated[Path, typer.Argument(help="A model folder in Hugging Face layout, e.g. runs/nano/export")]
+RunArgument = Annotated[Path, typer.Argument(help="A run folder, for example runs/nano")]
+
+
+def main() -> None:
+    """Entry point: errors of ours become one line and an exit status, never a traceback."""
+    try:
+        app()
+    except PunaError as error:
+        print(f"puna: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        print("puna: interrupted; finished work is kept, run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and exit")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit()
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    set_: SetOption = [],
+    until: Annotated[str | None, typer.Option(help="Stop after this stage")] = None,
+    out: OutOption = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what would run and why; run nothing")] = False,
+    seeds: Annotated[str | None, typer.Option(help="Run replicas, for example 0,1,2; `puna compare` aggregates them")] = None,
+    crawl: Annotated[list[str], typer.Option(help="Your own WARC, HTML folder, JSONL, Parquet or text as the crawl")] = [],
+    json_: JsonOption = False,
+) -> None:
+    """Run a recipe from its first unfinished stage to its last.
+
+    Example: puna run recipes/nano.yaml --until pretrain
+    """
+    settings = parse_settings(set_) | ({"crawl": crawl} if crawl else {})
+    recipes = [_load(recipe, settings | seed, until) for seed in _seeds(seeds)]
+    folder = out or Path("runs") / recipes[0].name
+    if explain:
+        _explain(recipes, folder, replicas=seeds is not None, as_json=json_)
+        return
+    results = [_run_one(one, folder, replica=seeds is not None) for one in recipes]
+    if json_:
+        print(json.dumps([result.report for result in results] if seeds else results[0].report, ensure_ascii=False))
+        return
+    for result in results:
+        _show_card(result.report, result.report_path)
+    if seeds and len(results) > 1:
+        _show_comparison([result.report for result in results], None)
+    chat_model = results[-1].folder / "export"
+    if chat_model.exists():
+        print(f"Talk to it: puna chat {chat_model}")
+
+
+@app.command()
+def pretrain(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to its pretraining stage.
+
+    Example: puna pretrain recipes/nano.yaml --set pretrain.num_tokens=500000
+    """
+    _run_until_kind(recipe, set_, out, "pretrain")
+
+
+@app.command()
+def sft(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to its supervised fine-tuning stage.
+
+    Example: puna sft recipes/nano.yaml --set sft.epochs=1
+    """
+    _run_until_kind(recipe, set_, out, "sft")
+
+
+@app.command()
+def curate(
+    inputs: Annotated[list[str], typer.Argument(help="WARC, HTML, JSONL, Parquet or text files, or folders of them")],
+    out: Annotated[Path, typer.Option(help="Run folder; the documents go to OUT/curate")],
+    set_: SetOption = [],
+) -> None:
+    """Turn a crawl into clean, deduplicated documents.
+
+    Example: puna curate crawl.warc.gz pages/ --out runs/mine --set languages=[en]
+    """
+    config: dict[str, Any] = {}
+    for name, value in parse_settings(set_).items():
+        config[name.removeprefix("curate.")] = value
+    stages = {"curate": {"kind": "curate", "inputs": {"crawl": inputs}, "config": config}}
+    result = _run_one(Recipe.from_values({"name": "curate", "stages": stages}), out, replica=False)
+    print(f"Documents: {out / 'curate'}   Report: {result.report_path}")
+
+
+@app.command()
+def status(run: RunArgument, json_: JsonOption = False) -> None:
+    """Show what is finished, running and missing in a run.
+
+    Example: puna status runs/nano
+    """
+    recipe = _run_recipe(run)
+    manifests = {manifest["stage"]: manifest for manifest in last_manifests(run)}
+    beats = {name.rpartition("-")[0]: beat for name, beat in heartbeats(run).items()}
+    rows = [_status_row(name, manifests.get(name), beats.get(name)) for name in recipe["stages"]]
+    if json_:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    table = Table("stage", "state", "time", "memory", "key figures", box=None, header_style="dim")
+    for row in rows:
+        time_, memory = clock(row["seconds"]) if row["seconds"] else "", f"{row['peak_memory_bytes'] / 2**20:.0f} MiB"
+        figures = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row["metrics"].items())
+        table.add_row(row["stage"], row["state"], time_, memory if row["peak_memory_bytes"] else "", figures)
+    Console().print(table)
+
+
+@app.command()
+def report(run: RunArgument, json_: JsonOption = False) -> None:
+    """Write a run's report.html and report.json anew and show the report card.
+
+    Example: puna report runs/nano
+    """
+    _run_recipe(run)
+    made, path = rebuild_report(run)
+    if json_:
+        print(json.dumps(made, ensure_ascii=False))
+    else:
+        _show_card(made, path)
+
+
+@app.command()
+def compare(
+    run_a: RunArgument,
+    run_b: Annotated[Path | None, typer.Argument(help="The run to compare with; without it, RUN_A's replicas are summed up")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Compare two runs, or the replicas of one, score by score with 95% intervals.
+
+    Example: puna compare runs/nano runs/other-lr
+    """
+    first, second = _reports(run_a), _reports(run_b) if run_b else None
+    _show_comparison(first, second, as_json=json_)
+
+
+@app.command()
+def gc(
+    run: RunArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; otherwise only list")] = False,
+) -> None:
+    """List, or with --yes remove, artifacts that no link of the run refers to.
+
+    Example: puna gc runs/nano --yes
+    """
+    _run_recipe(run)
+    found = collect_garbage(run, remove=yes)
+    for path, size in found:
+        print(f"{size / 2**20:10.1f} MiB  {path}")
+    total = sum(size for _, size in found) / 2**20
+    print(f"{'Removed' if yes else 'Unused'}: {len(found)} folders, {total:.1f} MiB" + ("" if yes or not found else " (--yes removes them)"))
+
+
+@app.command()
+def doctor(json_: JsonOption = False) -> None:
+    """Measure what this machine can do.
+
+    Example: puna doctor
+    """
+    from puna.base.doctor import examine
+
+    found = examine()
+    if json_:
+        print(json.dumps(found))
+        return
+    table = Table("what", "found", box=None, header_style="dim")
+    for name, value in found.items():
+        table.add_row(name.replace("_", " "), str(value))
+    Console().print(table)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes.
+
+    Example: puna schema > recipe.schema.json
+    """
+    made = Recipe.model_json_schema()
+    definitions = made.setdefault("$defs", {})
+    for kind, stage in STAGES.items():
+        settings = stage.settings().model_json_schema(ref_template="#/$defs/{model}")
+        definitions |= settings.pop("$defs", {})
+        definitions[f"config of {kind}"] = settings
+    definitions["StageSpec"]["properties"]["kind"]["enum"] = list(STAGES)
+    definitions["StageSpec"]["allOf"] = [
+        {
+            "if": {"properties": {"kind": {"const": kind}}},
+            "then": {"properties": {"config": {"$ref": f"#/$defs/config of {kind}"}}},
+        }
+        for kind in STAGES
+    ]
+    print(json.dumps(made, indent=1))
+
+
+@app.command()
+def generate(
+    model: ModelArgument,
+    prompt: Annotated[str, typer.Argument(help="The text to continue")],
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens")] = 128,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0, max=1)] = 1.0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    n: Annotated[int, typer.Option(min=1, help="Number of samples")] = 1,
+    json_: JsonOption = False,
+) -> None:
+    """Continue a text.
+
+    Example: puna generate runs/nano/export "Question: What is 3 + 4?" --max-tokens 40
+    """
+    from puna.engine import Engine, SamplingParams
+
+    params = SamplingParams(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, n=n)
+    engine = Engine(*_load_model(model))
+    completions = engine.generate([prompt], params)
+    if json_:
+        rows = [{"text": one.text, "finish_reason": one.finish_reason, "num_tokens": len(one.tokens)} for one in completions]
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for one in completions:
+        print(one.text)
+
+
+@app.command()
+def chat(
+    model: ModelArgument,
+    system: Annotated[str, typer.Option(help="A system prompt")] = "",
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens")] = 256,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Talk with a chat model; an empty line or Ctrl-D ends, /new starts afresh.
+
+    Example: puna chat runs/nano/export
+    """
+    from puna.engine import Engine, SamplingParams
+    from puna.tokenizer.dialog import encode_dialog
+
+    loaded, tokenizer = _load_model(model)
+    engine = Engine(loaded, tokenizer, max_batch=1)
+    start: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
+    messages = list(start)
+    console = Console(highlight=False)
+    while text := _ask(console):
+        if text == "/new":
+            messages = list(start)
+            continue
+        messages.append({"role": "user", "content": text})
+        ids, _ = encode_dialog(tokenizer, messages, generation_prompt=True)
+        while len(ids) + max_tokens > loaded.config.max_position and len(messages) > len(start) + 1:
+            del messages[len(start) : len(start) + 2]  # forget the oldest exchange
+            ids, _ = encode_dialog(tokenizer, messages, generation_prompt=True)
+        answer = ""
+        for piece in engine.stream(ids, SamplingParams(max_tokens=max_tokens, temperature=temperature, seed=seed)):
+            console.print(piece, end="", markup=False, soft_wrap=True)
+            answer += piece
+        console.print()
+        messages.append({"role": "assistant", "content": answer.strip()})
+
+
+@tokenizer_app.command()
+def encode(model: ModelArgument, text: Annotated[str, typer.Argument()]) -> None:
+    """Print the token ids of a text.
+
+    Example: puna tokenizer encode runs/nano/export "Ada keeps geese."
+    """
+    from puna.tokenizer import Tokenizer
+
+    print(" ".join(str(one) for one in Tokenizer.load(model).encode(text)))
+
+
+@tokenizer_app.command()
+def decode(model: ModelArgument, ids: Annotated[list[int], typer.Argument()]) -> None:
+    """Print the text of token ids.
+
+    Example: puna tokenizer decode runs/nano/export 72 105
+    """
+    from puna.tokenizer import Tokenizer
+
+    print(Tokenizer.load(model).decode(ids))
+
+
+def _load(path: Path, settings: dict[str, Any], until: str | None) -> Recipe:
+    recipe = Recipe.load(path, settings)
+    return recipe.until(until) if until else recipe
+
+
+def _seeds(text: str | None) -> list[dict[str, Any]]:
+    if text is None:
+        return [{}]
+    try:
+        return [{"seed": int(one)} for one in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--seeds: expected numbers such as 0,1,2, came {text!r}") from None
+
+
+def _run_one(recipe: Recipe, folder: Path, replica: bool) -> RunResult:
+    with make_watcher() as watch:
+        return run_recipe(recipe, STAGES, folder, replica=replica, watch=watch)
+
+
+def _run_until_kind(path: Path, set_: list[str], out: Path | None, kind: str) -> None:
+    recipe = _load(path, parse_settings(set_), None)
+    names = [name for name, spec in recipe.stages.items() if spec.kind == kind]
+    if not names:
+        raise ConfigError(f"{path}: expected a stage of kind {kind}, came {', '.join(recipe.stages)}")
+    folder = out or Path("runs") / recipe.name
+    result = _run_one(recipe.until(names[-1]), folder, replica=False)
+    print(f"Model: {folder / names[-1]}   Report: {result.report_path}")
+
+
+def _explain(recipes: list[Recipe], folder: Path, replicas: bool, as_json: bool) -> None:
+    rows = []
+    for recipe in recipes:
+        place = folder / f"seed-{recipe.seed}" if replicas else folder
+        for one in plan(recipe, STAGES, folder, place):
+            does = "reuse" if one.reused else "run"
+            rows.append({"seed": recipe.seed, "stage": one.name, "does": does, "why": one.reasons, "fingerprint": one.fingerprint})
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        why = "; ".join(row["why"][:4]) + (f"; and {len(row['why']) - 4} more" if len(row["why"]) > 4 else "")
+        print(f"{row['does']:5}  {row['stage']:12} {row['fingerprint'][:12]}  {why}")
+
+
+def _run_recipe(run: Path) -> dict[str, Any]:
+    if not (run / "recipe.json").is_file():
+        near = did_you_mean(run.name, (path.name for path in run.parent.glob("*") if path.is_dir()))
+        raise DataError(f"expected a run folder at {run}, found none{near}; `puna run RECIPE` makes one")
+    return read_json(run / "recipe.json")  # type: ignore[no-any-return]
+
+
+def _status_row(name: str, manifest: dict[str, Any] | None, beat: dict[str, Any] | None) -> dict[str, Any]:
+    if beat and (beat["running"] or manifest is None):
+        share = f" {100 * beat['done'] / beat['total']:.0f}%" if beat.get("total") else ""
+        state = ("running" if beat["running"] else "stopped") + share
+        return {"stage": name, "state": state, "seconds": beat["seconds"], "peak_memory_bytes": 0, "metrics": beat.get("metrics", {})}
+    if manifest is None:
+        return {"stage": name, "state": "missing", "seconds": 0.0, "peak_memory_bytes": 0, "metrics": {}}
+    kept = {key: manifest[key] for key in ("seconds", "peak_memory_bytes")}
+    return {"stage": name, "state": "done", **kept, "metrics": key_metrics(manifest)}
+
+
+def _reports(run: Path) -> list[dict[str, Any]]:
+    replicas = sorted(path for path in run.glob("seed-*/report.json"))
+    paths = replicas or [run / "report.json"]
+    if not paths[0].is_file():
+        raise DataError(f"expected a finished run at {run}, found no report.json; `puna run` or `puna report` it first")
+    return [read_json(path) for path in paths]
+
+
+def _show_card(report: dict[str, Any], path: Path) -> None:
+    from puna.lineage.report import report_card
+
+    console = Console()
+    console.print(report_card(report))
+    console.print(f"Report: {path}", soft_wrap=True)
+
+
+def _show_comparison(first: list[dict[str, Any]], second: list[dict[str, Any]] | None, as_json: bool = False) -> None:
+    from puna.lineage.report import compare_runs, comparison_table
+
+    compared = compare_runs(first, second or [])
+    if as_json:
+        print(json.dumps(compared, ensure_ascii=False))
+    else:
+        Console().print(comparison_table(compared))
+
+
+def _load_model(folder: Path) -> tuple[Any, Any]:
+    from puna.model import load_model
+    from puna.tokenizer import Tokenizer
+
+    if not (folder / "config.json").is_file():
+        raise InputError(f"expected a model folder at {folder}, found no config.json there; e.g. runs/nano/export")
+    return load_model(folder), Tokenizer.load(folder)
+
+
+def _ask(console: Console) -> str:
+    try:
+        return console.input("[bold cyan]you ›[/] ").strip()
+    except EOFError:
+        return ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""The recipe grammar: a YAML file that names the stages of a lap in order, what each reads, and its settings.
+
+    name: nano
+    seed: 0
+    variables: {data: null}           # filled by --set data=DIR, used as ${data}
+    mesh: {threads: auto}             # on what it runs; never part of a fingerprint
+    stages:
+      curate: {kind: curate, inputs: {crawl: "${data}/web-warc"}, config: {languages: [en]}}
+      tokenizer: {kind: tokenizer, inputs: {documents: curate}, config: {vocab_size: 2048}}
+
+An input is an earlier stage (`curate`), a part of one (`curate/heldout`), a file or folder, or a list of these.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from puna.base.config import Config, Mesh, did_you_mean, read_yaml, validate
+from puna.base.errors import ConfigError
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class StageSpec(Config):
+    """One stage of a recipe: which kind, what it reads, its settings (checked by the kind)."""
+
+    kind: str
+    inputs: dict[str, str | list[str]] = Field(default_factory=dict)
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class Recipe(Config):
+    """A whole recipe, variables filled in; `stages` in the order of the lap."""
+
+    name: str
+    description: str = ""
+    extends: str | None = None
+    seed: int = Field(default=0, ge=0)
+    variables: dict[str, Any] = Field(default_factory=dict)
+    mesh: Mesh = Field(default_factory=Mesh)
+    stages: dict[str, StageSpec]
+
+    @classmethod
+    def load(cls, path: Path | str, settings: dict[str, Any] | None = None) -> "Recipe":
+        """Read a recipe file, what it extends, and `settings` (dotted name -> value) laid over it.
+
+        Raises ConfigError or DataError in one line.
+        """
+        path = Path(path)
+        return cls.from_values(_with_bases(path, ()), settings, str(path))
+
+    @classmethod
+    def from_values(
+        cls, values: dict[str, Any], settings: dict[str, Any] | None = None, where: str = "recipe"
+    ) -> "Recipe":
+        """The recipe that plain YAML values describe, with `settings` laid over and variables filled in."""
+        for name, value in (settings or {}).items():
+            values = _with_setting(values, name, value)
+        variables = values.get("variables") or {}
+        values = {**values, "stages": _filled(values.get("stages") or {}, variables, where)}
+        recipe = validate(cls, values, where)
+        _check_stages(recipe, where)
+        return recipe
+
+    def until(self, stage: str) -> "Recipe":
+        """The same recipe, ended after `stage`. Raises ConfigError if there is no such stage."""
+        names = list(self.stages)
+        if stage not in names:
+            raise ConfigError(f'--until: no stage "{stage}"{did_you_mean(stage, names)}; stages: {", ".join(names)}')
+        kept = names[: names.index(stage) + 1]
+        return self.model_copy(update={"stages": {name: self.stages[name] for name in kept}})
+
+    def source_of(self, reference: str) -> tuple[str, str] | None:
+        """(stage, path inside it) if an input reference leads to a stage of the recipe, None if to a file."""
+        stage, _, inside = reference.partition("/")
+        return (stage, inside) if stage in self.stages else None
+
+
+def parse_settings(items: list[str]) -> dict[str, Any]:
+    """`["sft.lr=1e-3"]` as {"sft.lr": 0.001}; values are YAML. Raises ConfigError for an item without `=`."""
+    settings = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--set: expected NAME=VALUE such as sft.lr=0.001, came {item!r}")
+        settings[name] = parse_value(text)
+    return settings
+
+
+def parse_value(text: str) -> Any:
+    """A value as YAML reads it, and 1e-3 as the number everybody means (YAML 1.1 wants 1.0e-3)."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set: expected a YAML value, came {text!r} ({' '.join(str(error).split())})") from None
+    if isinstance(value, str):
+        try:
+            return float(value) if re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", value) else value
+        except ValueError:
+            return value
+    return value
+
+
+def _with_bases(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: extends itself through {' -> '.join(p.name for p in seen)}")
+    values = read_yaml(path)
+    if base := values.get("extends"):
+        values = _merged(_with_bases(path.parent / base, (*seen, path.resolve())), values)
+    return values
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """`above` laid over `below`; mappings are merged, null removes a key, order is that of `below`."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    merged = dict(below)
+    for key, value in above.items():
+        if value is None and key in below and key != "variables":
+            del merged[key]
+        else:
+            merged[key] = _merged(below.get(key), value)
+    return merged
+
+
+def _with_setting(values: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """Lay one dotted setting over the recipe: a stage's setting, a variable, or a top-level key."""
+    head, *rest = name.split(".")
+    stages, variables = values.get("stages") or {}, values.get("variables") or {}
+    if head in stages and rest:
+        spec = stages[head] or {}
+        if rest[0] in ("inputs", "config", "kind"):
+            changed = _set_path(spec, rest, value)
+        else:
+            changed = {**spec, "config": _set_path(spec.get("config") or {}, rest, value)}
+        return {**values, "stages": {**stages, head: changed}}
+    if head in variables and not rest:
+        return {**values, "variables": {**variables, head: value}}
+    if head in ("seed", "name", "mesh"):
+        return _set_path(values, [head, *rest], value)
+    known = [*(f"{stage}." for stage in stages), *variables, "seed", "name", "mesh.threads"]
+    raise ConfigError(
+        f'--set {name}: no stage or variable "{head}"{did_you_mean(head, known)}; '
+        f"stages: {', '.join(stages)}; variables: {', '.join(variables) or 'none'}"
+    )
+
+
+def _set_path(values: Any, path: list[str], value: Any) -> dict[str, Any]:
+    below = dict(values) if isinstance(values, dict) else {}
+    head, *rest = path
+    below[head] = _set_path(below.get(head), rest, value) if rest else value
+    return below
+
+
+def _filled(value: Any, variables: dict[str, Any], where: str) -> Any:
+    """`value` with every ${name} replaced; a string that is one variable becomes its value, of any type."""
+    if isinstance(value, dict):
+        return {key: _filled(item, variables, where) for key, item in value.items()}
+    if isinstance(value, list):
+        items = [_filled(item, variables, where) for item in value]
+        return [one for item in items for one in (item if isinstance(item, list) else [item])]
+    if not isinstance(value, str):
+        return value
+
+    def lookup(name: str) -> Any:
+        if name not in variables:
+            raise ConfigError(f"{where}: no variable ${{{name}}}{did_you_mean(name, variables)}")
+        if variables[name] is None:
+            raise ConfigError(f"{where}: the variable {name} has no value; give one: --set {name}=VALUE")
+        return _filled(variables[name], {k: v for k, v in variables.items() if k != name}, where)
+
+    if whole := _VARIABLE.fullmatch(value):
+        return lookup(whole[1])
+    return _VARIABLE.sub(lambda match: str(lookup(match[1])), value)
+
+
+def _check_stages(recipe: Recipe, where: str) -> None:
+    if not recipe.stages:
+        raise ConfigError(f"{where}: expected at least one stage, came none")
+    seen: list[str] = []
+    for name, spec in recipe.stages.items():
+        if not _NAME.match(name):
+            raise ConfigError(f"{where}: expected a stage name of a-z, 0-9, _ and -, came {name!r}")
+        for input_name, value in spec.inputs.items():
+            for reference in [value] if isinstance(value, str) else value:
+                stage = reference.partition("/")[0]
+                if stage in recipe.stages and stage not in seen:
+                    raise ConfigError(
+                        f"{where}: {name}.inputs.{input_name} reads {reference}, which comes at or after it; "
+                        "put the stages in the order of the lap"
+                    )
+        seen.append(name)

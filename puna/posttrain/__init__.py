@@ -1,0 +1,1 @@
+"""Base model -> chat model."""

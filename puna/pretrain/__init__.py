@@ -1,0 +1,1 @@
+"""Token shards -> base model: pack, loader, loss, schedule, optimizer, checkpoint, loop."""

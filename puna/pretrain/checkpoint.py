@@ -1,0 +1,79 @@
+"""Training checkpoints: `step-N/` folders of torch Distributed Checkpoint with checksums, the newest whole one wins.
+
+A checkpoint is written beside its place and renamed; a damaged one is found by its checksums and the one before it is
+used, so no moment of a kill and no bad sector costs more than one interval.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+
+from puna.base.files import files_below, read_json, refusing_full_disk, sha256_file, sync_file, sync_folder, write_json
+
+_KEPT = 2
+_NAME = re.compile(r"step-(\d+)\Z")
+
+
+def save(folder: Path, step: int, tensors: dict[str, Any], state: dict[str, Any]) -> Path:
+    """Write `folder/step-N` with nested `tensors` and a JSON `state`; older ones than the last two are removed."""
+    final, temp = folder / f"step-{step}", folder / ".writing"
+    with refusing_full_disk(final):
+        shutil.rmtree(temp, ignore_errors=True)
+        dcp.save(tensors, storage_writer=dcp.FileSystemWriter(temp, sync_files=True), no_dist=True)
+        checksums = {file.name: sha256_file(file) for file in files_below(temp)}
+        write_json(temp / "state.json", {"step": step, "files": checksums, "state": state})
+        sync_file(temp)
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(temp, final)
+        sync_folder(folder)
+    for old in _steps(folder)[:-_KEPT]:
+        shutil.rmtree(folder / f"step-{old}", ignore_errors=True)
+    return final
+
+
+def load(folder: Path, tensors: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+    """Fill `tensors` in place from the newest whole checkpoint; its step and state, or None if there is none."""
+    for step in reversed(_steps(folder)):
+        path = folder / f"step-{step}"
+        record = _whole(path)
+        if record is None:
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        dcp.load(tensors, storage_reader=dcp.FileSystemReader(path), no_dist=True)
+        return step, record["state"]
+    return None
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, dict[str, torch.Tensor]]:
+    """The optimizer's state by parameter name; the state is made (zeros) if no step was taken yet.
+
+    The tensors are the optimizer's own, so `load` fills them in place.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for parameter in parameters:
+        state = optimizer.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+    return {name: dict(optimizer.state[parameter]) for name, parameter in zip(names, parameters)}
+
+
+def _steps(folder: Path) -> list[int]:
+    matches = (_NAME.match(path.name) for path in folder.glob("step-*"))
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def _whole(path: Path) -> dict[str, Any] | None:
+    """The record of a checkpoint whose files are all there and unchanged, None for a damaged one."""
+    try:
+        record = read_json(path / "state.json")
+        whole = all(sha256_file(path / name) == digest for name, digest in record["files"].items())
+    except Exception:
+        return None
+    return record if whole else None

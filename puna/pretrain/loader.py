@@ -1,0 +1,94 @@
+"""Batches by one global sample index: batch s is the same whatever was loaded before, so resuming is exact.
+
+Shapes: B rows, T tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from puna.base.errors import DataError
+from puna.base.rng import generator
+from puna.pretrain.pack import Packing, pack
+
+IGNORED = -100
+"""Target of a token that is not learned: padding, and what the loss mask leaves out."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`tokens`, `targets` (IGNORED where nothing is learned), `positions`, `documents`: each [B, T] int64."""
+
+    tokens: Tensor
+    targets: Tensor
+    positions: Tensor
+    documents: Tensor
+
+    @property
+    def num_targets(self) -> int:
+        """Tokens that are learned."""
+        return int((self.targets != IGNORED).sum())
+
+    def split(self, rows: int) -> list["Batch"]:
+        """Micro-batches of at most `rows` rows."""
+        parts = [field.split(rows) for field in (self.tokens, self.targets, self.positions, self.documents)]
+        return [Batch(*part) for part in zip(*parts)]
+
+
+class Sequences(Protocol):
+    """What is packed: sequences with, for each transition, the token, and the next token or IGNORED."""
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]: ...
+
+    def piece(self, index: int, start: int, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
+
+
+class Loader:
+    """Packs sequences once, shuffles rows anew every epoch, and gives any batch by its number."""
+
+    def __init__(self, sequences: Sequences, row_tokens: int, rows: int, seed: int):
+        self.sequences, self.rows, self.seed = sequences, rows, seed
+        self.packing: Packing = pack(sequences.lengths, row_tokens)
+        if not self.packing.num_rows:
+            raise DataError("expected at least one sequence of two tokens to train on, came none")
+        self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    @property
+    def epoch_batches(self) -> float:
+        """Batches in one pass over the data."""
+        return self.packing.num_rows / self.rows
+
+    def batch(self, step: int) -> Batch:
+        """Batch number `step` of the run: the samples [step * B, (step + 1) * B) of the endless shuffled stream."""
+        first = step * self.rows
+        return self.gather([self._row(sample) for sample in range(first, first + self.rows)])
+
+    def gather(self, rows: list[int]) -> Batch:
+        """The given rows of the packing as one batch."""
+        shape = (len(rows), self.packing.row_tokens)
+        tokens, positions = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        # Padding is a document of its own, so that no real token sees it.
+        documents, targets = np.full(shape, -1, np.int64), np.full(shape, IGNORED, np.int64)
+        packing = self.packing
+        for i, row in enumerate(rows):
+            at = 0
+            for j in range(packing.row_offsets[row], packing.row_offsets[row + 1]):
+                size = int(packing.sizes[j])
+                span = slice(at, at + size)
+                piece = self.sequences.piece(int(packing.documents[j]), int(packing.starts[j]), size)
+                tokens[i, span], targets[i, span] = piece
+                positions[i, span] = np.arange(size)
+                documents[i, span] = j - packing.row_offsets[row]
+                at += size
+        return Batch(*(torch.from_numpy(field) for field in (tokens, targets, positions, documents)))
+
+    def _row(self, sample: int) -> int:
+        epoch, place = divmod(sample, self.packing.num_rows)
+        if self._order[0] != epoch:
+            self._order = (epoch, generator(self.seed, "epoch", epoch).permutation(self.packing.num_rows))
+        return int(self._order[1][place])

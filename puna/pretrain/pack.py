@@ -1,0 +1,85 @@
+"""Best-fit packing: documents into rows of T tokens with as little cutting and padding as can be.
+
+A document of n tokens has n - 1 transitions (token -> next token). Documents with more than T transitions are cut into
+full rows and a rest; everything then goes, longest first, into the row with the least room that still holds it
+(best-fit decreasing; Ding et al. 2024, arXiv 2404.10830). Attention never crosses documents, positions restart.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Rows of pieces. Piece j is transitions `starts[j] : starts[j] + sizes[j]` of document `documents[j]`.
+
+    Row r holds the pieces `row_offsets[r] : row_offsets[r + 1]`.
+    """
+
+    row_tokens: int
+    documents: Int64
+    starts: Int64
+    sizes: Int64
+    row_offsets: Int64
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows of `row_tokens` tokens."""
+        return len(self.row_offsets) - 1
+
+    @property
+    def fill(self) -> float:
+        """Share of the rows' tokens that are not padding."""
+        return float(self.sizes.sum() / max(1, self.num_rows * self.row_tokens))
+
+    @property
+    def cut_documents(self) -> int:
+        """Documents that did not fit one row and were cut."""
+        return int((np.bincount(self.documents) > 1).sum()) if len(self.documents) else 0
+
+
+def pack(lengths: Int64, row_tokens: int) -> Packing:
+    """Pack documents of `lengths` tokens (each with its begin and end token) into rows; deterministic.
+
+    Documents of fewer than two tokens have no transition and are left out.
+    """
+    pieces = _cut(lengths, row_tokens)
+    order = sorted(range(len(pieces)), key=lambda j: (-pieces[j][2], j))
+    rows = _best_fit([pieces[j][2] for j in order], row_tokens)
+    flat = [pieces[order[k]] for row in rows for k in row]
+    columns = np.array(flat, dtype=np.int64).reshape(-1, 3)
+    offsets = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64)
+    return Packing(row_tokens, columns[:, 0], columns[:, 1], columns[:, 2], offsets)
+
+
+def _cut(lengths: Int64, row_tokens: int) -> list[tuple[int, int, int]]:
+    return [
+        (document, start, min(row_tokens, transitions - start))
+        for document, transitions in enumerate((lengths - 1).tolist())
+        for start in range(0, transitions, row_tokens)
+    ]
+
+
+def _best_fit(sizes: list[int], row_tokens: int) -> list[list[int]]:
+    """Rows as lists of indices into `sizes` (descending); rows are kept in lists by the room they have left."""
+    rows: list[list[int]] = []
+    by_room: list[list[int]] = [[] for _ in range(row_tokens + 1)]
+    rooms = 0  # bit r is set when some row has r tokens of room: finding the tightest row is one bit operation
+    for index, size in enumerate(sizes):
+        fitting = rooms >> size
+        if fitting:
+            room = size + (fitting & -fitting).bit_length() - 1
+            row = by_room[room].pop()
+            if not by_room[room]:
+                rooms &= ~(1 << room)
+        else:
+            room, row = row_tokens, len(rows)
+            rows.append([])
+        rows[row].append(index)
+        by_room[room - size].append(row)
+        rooms |= 1 << (room - size)
+    return rows

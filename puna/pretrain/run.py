@@ -1,0 +1,135 @@
+"""The pretrain stage: token shards -> a Llama-architecture base model as a Hugging Face folder.
+
+    shards -> pack (best fit, document mask) -> loader -> loop -> model folder + log.jsonl
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from torch import nn
+
+from puna.base.config import Config
+from puna.base.errors import ConfigError
+from puna.base.output import Inputs, StageOutput
+from puna.base.records import write_jsonl
+from puna.base.rng import hash64
+from puna.model import Llama, LlamaConfig
+from puna.model.convert.huggingface import save_model
+from puna.pretrain.loader import Loader
+from puna.pretrain.loop import LoopConfig, loss_panel, mean_loss, prepare_machine, train
+from puna.tokenizer import Tokenizer
+from puna.tokenizer.shards import TokenShards
+
+_VALIDATION_ROWS = 64
+
+
+class ShapeConfig(Config):
+    """The shape of the model; the vocabulary is the tokenizer's. Defaults: the nano model, 1.0M parameters."""
+
+    dim: int = Field(default=128, ge=8)
+    layers: int = Field(default=4, ge=1)
+    heads: int = Field(default=4, ge=1)
+    kv_heads: int = Field(default=2, ge=1)
+    ffn_dim: int = Field(default=352, ge=8)
+    rope_theta: float = Field(default=10_000.0, gt=0)
+    max_position: int = Field(default=1024, ge=8)
+    tied: bool = True
+
+
+class PretrainConfig(LoopConfig):
+    """Settings of pretraining. `num_tokens` counts rows x row_tokens, padding included."""
+
+    model: ShapeConfig = Field(default_factory=ShapeConfig)
+    num_tokens: int = Field(default=2_000_000, ge=1)
+    row_tokens: int = Field(default=256, ge=8)
+    batch_rows: int = Field(default=16, ge=1)
+
+
+class ShardSequences:
+    """Documents of token shards as packable sequences."""
+
+    def __init__(self, shards: TokenShards):
+        self._shards = shards
+        self.lengths: npt.NDArray[np.int64] = shards.lengths
+
+    def piece(self, index: int, start: int, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """`size` tokens from `start` and the tokens that follow each."""
+        tokens = self._shards.document(index)[start : start + size + 1].astype(np.int64)
+        return tokens[:-1], tokens[1:]
+
+
+def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
+    """Train a base model. Inputs: `tokens` (train/, heldout/), `tokenizer`."""
+    tokenizer = Tokenizer.load(inputs.one("tokenizer"))
+    model = new_model(config.model, tokenizer, out.seed)
+    loader = _loader(inputs.one("tokens") / "train", tokenizer, config, out.seed)
+    validation = _validation(inputs.one("tokens") / "heldout", tokenizer, config)
+    num_steps = max(1, config.num_tokens // (config.batch_rows * config.row_tokens))
+    log = train(model, loader.batch, num_steps, config, out, validate=validation)
+    save_base(model, tokenizer, log, out)
+    packing = loader.packing
+    out.metric(
+        num_parameters=model.config.num_parameters(),
+        num_steps=num_steps,
+        tokens_learned=log[-1]["tokens"],
+        epochs=num_steps / loader.epoch_batches,
+        packing_fill=packing.fill,
+        cut_documents=packing.cut_documents,
+        final_loss=log[-1]["loss"],
+    )
+    if "validation" in log[-1]:
+        out.metric(validation_loss=log[-1]["validation"])
+    out.panels.append(loss_panel(log, "Pretraining loss"))
+
+
+def new_model(shape: ShapeConfig, tokenizer: Tokenizer, seed: int) -> Llama:
+    """A fresh model whose weights depend on the seed and the shape alone.
+
+    Raises ConfigError if heads, key/value heads and width do not divide.
+    """
+    try:
+        config = LlamaConfig(vocab_size=tokenizer.vocab_size, **shape.model_dump())
+    except ValueError as error:
+        raise ConfigError(f"pretrain.model: {error}") from None
+    prepare_machine(1)
+    torch.manual_seed(hash64(seed, "init") >> 1)
+    return Llama(config)
+
+
+def save_base(model: Llama, tokenizer: Tokenizer, log: list[dict[str, float]], out: StageOutput) -> None:
+    """Write the model's Hugging Face folder and the training log as units of the artifact."""
+    with out.unit("log.jsonl") as unit:
+        write_jsonl(unit.path, log)
+    folder = out.state / "model"
+    save_model(model, tokenizer, folder)
+    adopt(folder, out)
+
+
+def adopt(folder: Path, out: StageOutput) -> None:
+    """Make the files of a folder units of the artifact."""
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        if not out.done(file.name):
+            with out.unit(file.name) as unit:
+                unit.path.write_bytes(file.read_bytes())
+
+
+def _loader(folder: Path, tokenizer: Tokenizer, config: PretrainConfig, seed: int) -> Loader:
+    shards = TokenShards(folder, tokenizer)
+    return Loader(ShardSequences(shards), config.row_tokens, config.batch_rows, seed)
+
+
+def _validation(folder: Path, tokenizer: Tokenizer, config: PretrainConfig):  # type: ignore[no-untyped-def]
+    """A function that measures the loss on a fixed set of held-back rows, or None if nothing is held back."""
+    if not (folder / "index.json").exists():
+        return None
+    loader = _loader(folder, tokenizer, config, seed=0)
+    rows = list(range(min(_VALIDATION_ROWS, loader.packing.num_rows)))
+    batches = [loader.gather(rows[i : i + config.micro_batch]) for i in range(0, len(rows), config.micro_batch)]
+
+    def validate(model: nn.Module) -> float:
+        return mean_loss(model, batches)
+
+    return validate

@@ -1,0 +1,15 @@
+"""The table of stage kinds: the one place, with cli.py, that sees every part of the house."""
+
+from puna.lineage.runner import Stage
+
+STAGES: dict[str, Stage] = {
+    "world": Stage("puna.world.village", "WorldConfig", seeded=True),
+    "curate": Stage("puna.curate.pipeline", "CurateConfig"),
+    "tokenizer": Stage("puna.tokenizer.train", "TokenizerConfig"),
+    "tokens": Stage("puna.tokenizer.shards", "TokensConfig"),
+    "pretrain": Stage("puna.pretrain.run", "PretrainConfig", seeded=True),
+    "sft": Stage("puna.posttrain.sft", "SftConfig", seeded=True),
+    "baselines": Stage("puna.evals.baselines", "BaselinesConfig"),
+    "evaluate": Stage("puna.evals.run", "EvaluateConfig", seeded=True),
+    "export": Stage("puna.model.convert.export", "ExportConfig"),
+}

@@ -1,0 +1,25 @@
+"""Fixtures of the whole suite."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real test data (PUNA_SHARED_DATA, or ../shared/data beside the checkout); skips where absent."""
+    folder = Path(os.environ.get("PUNA_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real test data are not at {folder}; set PUNA_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Tests run in two processes on two cores: one thread each."""
+    import torch
+
+    torch.set_num_threads(1)
