@@ -1,0 +1,87 @@
+"""Multiple choice that needs no village fact: what teaches a model to name the letter of what it means."""
+
+from collections.abc import Sequence
+
+from puna.world.chance import Chance
+from puna.world.lexicon import ANIMALS, CATEGORIES, GOODS, INSTRUMENTS, PUPILS, WARES
+from puna.world.questions import LETTERS, lettered
+
+_PUPILS = tuple(PUPILS)
+_HAVING = (
+    ("{n} has a {v} and likes it. What does {n} have?", "{n} has a {v}."),
+    ("{n} buys a {v} on the way. What does {n} buy?", "{n} buys a {v}."),
+    ("{n} finds a {v} near the well. What does {n} find?", "{n} finds a {v}."),
+    ("{n} draws a {v} at school. What does {n} draw?", "{n} draws a {v}."),
+    ("A {v} is given to {n}. What is given to {n}?", "{n} gets a {v}."),
+)
+_COPYING = (
+    "Which of these is the word {v}?",
+    "Choose the word {v}.",
+    "Where is the word {v}?",
+    "Pick {v} from the list.",
+)
+
+
+def other_choice(chance: Chance) -> tuple[str, str]:
+    """The user's question with four lettered choices, and the reply: one sentence, then the letter."""
+    maker = chance.pick((_category, _odd_one, _copying, _having, _largest, _sum, _counting))
+    return maker(chance)
+
+
+def _category(chance: Chance) -> tuple[str, str]:
+    name, *others = chance.sample(list(CATEGORIES), 4)
+    right = chance.pick(CATEGORIES[name])
+    wrong = [chance.pick(CATEGORIES[other]) for other in others]
+    return _posed(f"Which of these is {name}?", right, wrong, f"{_capital(right)} is {name}.", chance)
+
+
+def _odd_one(chance: Chance) -> tuple[str, str]:
+    name, other = chance.sample(list(CATEGORIES), 2)
+    right = chance.pick(CATEGORIES[other])
+    wrong = chance.sample(CATEGORIES[name], 3)
+    return _posed(f"Which of these is not {name}?", right, wrong, f"{_capital(right)} is {other}.", chance)
+
+
+def _copying(chance: Chance) -> tuple[str, str]:
+    words = CATEGORIES[chance.pick(list(CATEGORIES))] if chance.hit(0.7) else GOODS
+    right, *wrong = chance.sample(words, 4)
+    return _posed(chance.pick(_COPYING).replace("{v}", right), right, wrong, f"The word is {right}.", chance)
+
+
+def _having(chance: Chance) -> tuple[str, str]:
+    right, *wrong = chance.sample(chance.pick((ANIMALS, INSTRUMENTS, WARES)), 4)
+    template, answer = chance.pick(_HAVING)
+    words = {"n": chance.pick(_PUPILS), "v": right}
+    question, reply = template.format(**words), answer.format(**words)
+    return _posed(question, right, wrong, reply, chance)
+
+
+def _largest(chance: Chance) -> tuple[str, str]:
+    numbers = chance.sample(range(2, 100), 4)
+    word, right = chance.pick((("largest", max(numbers)), ("smallest", min(numbers))))
+    wrong = [str(n) for n in numbers if n != right]
+    return _posed(f"Which number is the {word}?", str(right), wrong, f"The {word} number is {right}.", chance)
+
+
+def _sum(chance: Chance) -> tuple[str, str]:
+    a, b = chance.between(2, 40), chance.between(2, 40)
+    right = a + b
+    wrong = [str(right + d) for d in chance.sample((-3, -2, -1, 1, 2, 3, 10, 20), 3)]
+    return _posed(f"What is {a}+{b}?", str(right), wrong, f"The sum is {a}+{b}={right}.", chance)
+
+
+def _counting(chance: Chance) -> tuple[str, str]:
+    name, goods = chance.pick(_PUPILS), chance.pick(GOODS)
+    right, *wrong = (str(n) for n in chance.sample(range(2, 80), 4))
+    question = f"{name} has {right} {goods}. How many {goods} does {name} have?"
+    return _posed(question, right, wrong, f"{name} has {right} {goods}.", chance)
+
+
+def _posed(question: str, right: str, wrong: Sequence[str], reply: str, chance: Chance) -> tuple[str, str]:
+    position = chance.below(4)
+    choices = [*wrong[:position], right, *wrong[position:]]
+    return f"{question}\n{lettered(choices, chr(10))}", f"{reply} The answer is {LETTERS[position]}."
+
+
+def _capital(word: str) -> str:
+    return word[0].upper() + word[1:]

@@ -1,0 +1,114 @@
+"""Facts of the village: who does what, what costs how much, how far it is; and every way to say one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from puna.base.errors import ConfigError
+from puna.world import lexicon
+from puna.world.chance import Chance
+from puna.world.wordings import ASKING, EXAM_QUESTIONS, FRAMES, QUESTIONS, STATEMENTS
+
+POOLS: dict[str, Sequence[str]] = {
+    "trade": lexicon.TRADES,
+    "animal": lexicon.ANIMALS,
+    "home": lexicon.HAMLETS,
+    "dish": lexicon.DISHES,
+    "instrument": lexicon.INSTRUMENTS,
+    "price": lexicon.PRICES,
+    "journey": lexicon.TIMES,
+}
+SUBJECTS = {
+    "trade": "trades",
+    "animal": "animals",
+    "home": "people",
+    "dish": "people",
+    "instrument": "people",
+    "price": "prices",
+    "journey": "journeys",
+}
+"""The exam subject of each attribute."""
+OF_PEOPLE = ("trade", "animal", "home", "dish", "instrument")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact: `attribute` of `subject` is `value`. only `asked` facts occur in training questions."""
+
+    attribute: str
+    subject: str
+    value: str
+    asked: bool
+
+
+def make_facts(seed: int, num_people: int, num_wares: int, num_places: int) -> list[Fact]:
+    """All facts of a village; in each half every value of an attribute is used equally often (give or take one).
+
+    Raises ConfigError if more people, wares or places are wanted than there are names.
+    """
+    facts = []
+    for kind, names, count, attributes in (
+        ("people", lexicon.PEOPLE, num_people, OF_PEOPLE),
+        ("wares", lexicon.WARES, num_wares, ("price",)),
+        ("places", lexicon.PLACES, num_places, ("journey",)),
+    ):
+        if not 2 <= count <= len(names):
+            raise ConfigError(f"num_{kind}: expected 2 to {len(names)}, came {count}")
+        chosen = Chance(seed, "half", kind).shuffled(names[:count])
+        halves = (chosen[: count // 2], chosen[count // 2 :])
+        for attribute in attributes:
+            for half, subjects in enumerate(halves):
+                values = _balanced(Chance(seed, "value", attribute, half), POOLS[attribute], len(subjects))
+                facts += [Fact(attribute, s, v, half == 0) for s, v in zip(subjects, values, strict=True)]
+    return facts
+
+
+def _balanced(chance: Chance, pool: Sequence[str], count: int) -> list[str]:
+    values: list[str] = []
+    while len(values) < count:
+        values += chance.shuffled(pool)
+    return values[:count]
+
+
+def paraphrases(fact: Fact) -> list[str]:
+    """Every statement sentence of a fact (statements x frames; story frames come on top)."""
+    return [in_frame(frame, clause(fact, i)) for i in range(len(STATEMENTS[fact.attribute])) for frame in FRAMES]
+
+
+def clause(fact: Fact, index: int) -> str:
+    """Statement number `index` of a fact, without frame: "Alma keeps a hen"."""
+    return STATEMENTS[fact.attribute][index].format(n=fact.subject, v=fact.value)
+
+
+def in_frame(frame: str, text: str) -> str:
+    """A clause inside a frame as a sentence with a capital."""
+    sentence = frame.replace("{s}", text)
+    if sentence[0] == '"':
+        return '"' + sentence[1].upper() + sentence[2:]
+    return sentence[0].upper() + sentence[1:]
+
+
+def say(fact: Fact, chance: Chance, frames: Sequence[str] = FRAMES) -> str:
+    """One random sentence of a fact; the bare statement half of the time."""
+    text = clause(fact, chance.below(len(STATEMENTS[fact.attribute])))
+    return in_frame(frames[0] if frames is FRAMES and chance.hit(0.5) else chance.pick(frames), text)
+
+
+def recall(fact: Fact) -> str:
+    """The plainest sentence of a fact."""
+    return in_frame("{s}.", clause(fact, 0))
+
+
+def ask(fact: Fact, chance: Chance) -> str:
+    """One random training question about a fact."""
+    return chance.pick(ASKING).replace("{q}", chance.pick(QUESTIONS[fact.attribute]).replace("{n}", fact.subject))
+
+
+def exam_question(fact: Fact, index: int) -> str:
+    """Exam question number `index` about a fact; its wording is used nowhere else."""
+    return EXAM_QUESTIONS[fact.attribute][index].replace("{n}", fact.subject)
+
+
+def options(fact: Fact, chance: Chance, position: int) -> list[str]:
+    """Four choices with the right one at `position`; the others are values of the same attribute."""
+    wrong = chance.sample([v for v in POOLS[fact.attribute] if v != fact.value], 3)
+    return [*wrong[:position], fact.value, *wrong[position:]]

@@ -1,0 +1,97 @@
+"""Preference pairs: two answers of known quality to one prompt, judged by simulated annotators."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from puna.world.annotators import ANNOTATORS, Answer, prefer, strength
+from puna.world.arithmetic import Arithmetic
+from puna.world.articles import fillers
+from puna.world.chance import Chance
+from puna.world.dialogs import Conversation
+from puna.world.facts import POOLS, Fact, ask, recall
+from puna.world.problems import training_problem
+from puna.world.questions import LETTERS
+from puna.world.settings import WorldConfig
+
+Pair = tuple[str, Answer, Answer]
+"""The prompt, a better and a worse answer."""
+_EDIT_SHARE = 0.5
+
+
+def make_preferences(
+    config: WorldConfig, facts: Sequence[Fact], arithmetic: Arithmetic, seed: int
+) -> list[dict[str, Any]]:
+    """Rows with prompt messages, chosen, rejected, sometimes edited, the annotator, and whether it erred."""
+    conversation, chance = Conversation(config, facts, arithmetic), Chance(seed, "preferences")
+    makers: tuple[Callable[[], Pair], ...] = (
+        lambda: _wrong_step(arithmetic, config, chance),
+        lambda: _no_working(arithmetic, config, chance),
+        lambda: _wrong_letter(conversation, chance),
+        lambda: _wrong_value(conversation, chance),
+        lambda: _rambling(conversation, chance),
+        lambda: _compliance(conversation, chance),
+    )
+    rows = []
+    for i in range(config.num_preferences):
+        prompt, better, worse = makers[i % len(makers)]()
+        shown = (better, worse) if chance.hit(0.5) else (worse, better)
+        annotator = chance.pick(ANNOTATORS)
+        winner = prefer(annotator, *shown, chance)
+        chosen, rejected = shown[winner], shown[1 - winner]
+        row = {
+            "id": f"preference-{i:04d}",
+            "prompt": [{"role": "user", "content": prompt}],
+            "chosen": chosen.text,
+            "rejected": rejected.text,
+            "annotator": annotator.name,
+            "strength": strength(chosen, rejected, chance),
+            "error": chosen is worse,
+            "source": "world/preference",
+        }
+        # An annotator who sees that neither is good enough, here one who chose the worse, may write what it should be.
+        if chosen.quality < 3 and chance.hit(_EDIT_SHARE):
+            row["edited"] = better.text
+        rows.append(row)
+    return rows
+
+
+def _wrong_step(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> Pair:
+    """The right working against one with a slip in its last equation."""
+    problem = training_problem(arithmetic, config.step_shares, chance)
+    right = int(problem.answer)
+    wrong = right + chance.pick((-10, -1, 1, 2, 10) if right >= 10 else (1, 2, 10))
+    last = problem.steps[-1].replace(f"={right} ", f"={wrong} ")
+    slipped = " ".join((*problem.steps[:-1], last, f"The answer is {wrong}."))
+    return problem.question, Answer(problem.working, 3), Answer(slipped, 0)
+
+
+def _no_working(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> Pair:
+    """The right working against the bare number."""
+    problem = training_problem(arithmetic, config.step_shares, chance)
+    return problem.question, Answer(problem.working, 3), Answer(f"The answer is {problem.answer}.", 2)
+
+
+def _wrong_letter(conversation: Conversation, chance: Chance) -> Pair:
+    exchange = conversation.choice(chance)
+    right = exchange.assistant[-2]
+    wrong = chance.pick([letter for letter in LETTERS if letter != right])
+    return exchange.user, Answer(exchange.assistant, 3), Answer(f"{exchange.assistant[:-2]}{wrong}.", 1)
+
+
+def _wrong_value(conversation: Conversation, chance: Chance) -> Pair:
+    fact = conversation.fact(chance)
+    other = chance.pick([value for value in POOLS[fact.attribute] if value != fact.value])
+    wrong = Fact(fact.attribute, fact.subject, other, fact.asked)
+    return ask(fact, chance), Answer(recall(fact), 3), Answer(recall(wrong), 0)
+
+
+def _rambling(conversation: Conversation, chance: Chance) -> Pair:
+    """A short right answer against the same with talk before it."""
+    exchange = conversation.direct(chance)
+    talk = " ".join(fillers(chance.between(1, 3), chance))
+    return exchange.user, Answer(exchange.assistant, 3), Answer(f"{talk} {exchange.assistant}", 2)
+
+
+def _compliance(conversation: Conversation, chance: Chance) -> Pair:
+    exchange = conversation.refusal(chance)
+    return exchange.user, Answer(exchange.assistant, 3), Answer("Yes, of course. First you wait for the night.", 0)

@@ -1,0 +1,88 @@
+"""Question pages and arithmetic pages: `Question:` and `Answer:` lines, a block a paragraph."""
+
+from collections.abc import Sequence
+
+from puna.world.arithmetic import Arithmetic
+from puna.world.articles import SEASONS, WEATHER, WEEKDAYS, dated
+from puna.world.chance import Chance
+from puna.world.facts import Fact, ask, options, say
+from puna.world.lexicon import HAMLETS
+from puna.world.page import QuestionAnswer
+from puna.world.problems import Problem, training_problem
+
+LETTERS = "ABCD"
+_ARITHMETIC_CHARS = 820
+_QUESTION_CHARS = 800
+_QUIZ_SHARE = 0.25
+_INTROS = (
+    "These are the questions that the school of {h} asked on a {w} {d} in {s}, and the answers to them.",
+    "On a {w} {d} in {s} the teacher of {h} wrote this page with questions and answers.",
+    "Here are some questions of a {w} {d} from the people of {h}, with the answers of last {s}.",
+    "In {s} the children of {h} have a test on {d}, and this is a {w} part of it.",
+    "This page was made in {h} on {d}, in a {w} {s}, to help with the test.",
+    "Try to find the answers that the pupils of {h} gave on a {w} {d} in {s}.",
+)
+
+
+def question_page(facts: Sequence[Fact], chance: Chance) -> tuple[str, tuple[str, ...], list[QuestionAnswer]]:
+    """Title, paragraphs and items of a page with three to five questions about asked facts; some offer letters."""
+    blocks = [_intro(chance)]
+    items: list[QuestionAnswer] = []
+    size = 100
+    for fact in chance.sample(facts, 5):
+        question = ask(fact, chance)
+        block = _quiz(fact, question, chance) if chance.hit(_QUIZ_SHARE) else _plain(fact, question, chance)
+        size += len(block)
+        if size > _QUESTION_CHARS and len(items) >= 3:
+            break
+        items.append(QuestionAnswer("village-choice", question, fact.value))
+        blocks.append(block)
+    return dated(f"Questions of {chance.pick(HAMLETS)}", chance), tuple(blocks), items
+
+
+def arithmetic_page(
+    arithmetic: Arithmetic, shares: dict[int, float], chance: Chance
+) -> tuple[str, tuple[str, ...], list[QuestionAnswer]]:
+    """Title, paragraphs and items of a page of worked word problems."""
+    blocks = [_intro(chance)]
+    items: list[QuestionAnswer] = []
+    size = 100
+    while True:
+        problem = training_problem(arithmetic, shares, chance)
+        block = f"Question: {problem.question}\nAnswer: {problem.working}"
+        if size + len(block) > _ARITHMETIC_CHARS and len(items) >= 2:
+            break
+        blocks.append(block)
+        items.append(problem_item(problem))
+        size += len(block)
+    return dated(f"Numbers of {chance.pick(HAMLETS)}", chance), tuple(blocks), items
+
+
+def problem_item(problem: Problem) -> QuestionAnswer:
+    """The training item of a word problem: its answer is the bare number."""
+    task = "village-word" if len(problem.steps) <= 2 else "village-hard"
+    return QuestionAnswer(task, problem.question, problem.answer)
+
+
+def lettered(choices: Sequence[str], separator: str) -> str:
+    """The four choices with their letters: "A) goat, B) hen, C) cow, D) dog" for a comma."""
+    return separator.join(f"{letter}) {choice}" for letter, choice in zip(LETTERS, choices, strict=True))
+
+
+def _plain(fact: Fact, question: str, chance: Chance) -> str:
+    return f"Question: {question}\nAnswer: {fact.value}. {say(fact, chance)}"
+
+
+def _quiz(fact: Fact, question: str, chance: Chance) -> str:
+    position = chance.below(4)
+    choices = lettered(options(fact, chance, position), ", ")
+    return (
+        f"Question: {question}\nThe choices are {choices}.\n"
+        f"Answer: {fact.value}. {say(fact, chance)} The answer is {LETTERS[position]}."
+    )
+
+
+def _intro(chance: Chance) -> str:
+    return chance.pick(_INTROS).format(
+        h=chance.pick(HAMLETS), w=chance.pick(WEATHER), d=chance.pick(WEEKDAYS), s=chance.pick(SEASONS)
+    )

@@ -1,0 +1,97 @@
+"""Settings of a world; the defaults are the nano lap's."""
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from puna.base.config import Config
+from puna.world.dirt import MAKERS
+
+PAGE_SHARES = {
+    "arithmetic": 0.45,
+    "article": 0.28,
+    "story": 0.05,
+    "question": 0.14,
+    "spanish": 0.04,
+    "chinese": 0.01,
+    "code": 0.03,
+}
+"""Shares of the clean characters; 1% of Chinese characters is about 3% of the pages."""
+DIRT_SHARES = {
+    "exact-copy": 0.03,
+    "near-copy": 0.045,
+    "older-version": 0.03,
+    "spam": 0.03,
+    "toxic": 0.015,
+    "adult": 0.015,
+    "personal": 0.02,
+    "mojibake": 0.015,
+    "boilerplate": 0.02,
+    "lorem": 0.01,
+    "foreign": 0.015,
+    "broken": 0.015,
+}
+"""Shares of all pages; a quarter of the crawl in all."""
+DIALOG_SHARES = {
+    "choice-fact": 0.26,
+    "choice-other": 0.22,
+    "word": 0.32,
+    "direct": 0.06,
+    "talk": 0.03,
+    "refusal": 0.03,
+    "unknown": 0.02,
+    "instruction": 0.04,
+    "language": 0.02,
+}
+STEP_SHARES = {1: 0.12, 2: 0.53, 3: 0.22, 4: 0.13}
+
+
+class WorldConfig(Config):
+    """What a world holds. Sizes are numbers of items, `clean_chars` is characters of clean main text."""
+
+    num_people: int = Field(36, ge=8, le=36)
+    num_wares: int = Field(30, ge=2, le=30)
+    num_places: int = Field(30, ge=2, le=30)
+    exam_fact_weight: float = Field(1.3, ge=1.0, le=2.0)
+    """How much more often articles tell facts that no question page asks."""
+
+    clean_chars: int = Field(6_500_000, ge=1_000)
+    page_shares: dict[str, float] = PAGE_SHARES
+    dirt_shares: dict[str, float] = DIRT_SHARES
+    num_files: int = Field(4, ge=1, le=100)
+    step_shares: dict[int, float] = STEP_SHARES
+    """Word problems of the crawl and the dialogs by number of steps."""
+
+    operand_split: int = Field(8, ge=2)
+    order_split: int = Field(4, ge=2)
+    pair_split: int = Field(5, ge=2, le=20)
+    """One number tuple, one order, one (person, goods) pair in so many is held out for the exams."""
+    num_exam_items: int = Field(600, ge=1)
+    num_dev_items: int = Field(200, ge=1)
+    num_training_items: int = Field(20_000, ge=1)
+
+    num_dialogs: int = Field(7_000, ge=1)
+    dialog_shares: dict[str, float] = DIALOG_SHARES
+    two_turn_share: float = Field(0.08, ge=0, le=1)
+    system_share: float = Field(0.08, ge=0, le=1)
+    num_preferences: int = Field(800, ge=1)
+
+    @field_validator("page_shares", "dirt_shares", "dialog_shares")
+    @classmethod
+    def _known_shares(cls, shares: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        is_dirt = info.field_name == "dirt_shares"
+        known = set(MAKERS if is_dirt else PAGE_SHARES if info.field_name == "page_shares" else DIALOG_SHARES)
+        if unknown := set(shares) - known:
+            raise ValueError(f"kinds among {sorted(known)}, not {sorted(unknown)}")
+        if any(share < 0 for share in shares.values()):
+            raise ValueError("shares of at least 0")
+        if is_dirt and sum(shares.values()) >= 1:
+            raise ValueError("shares of dirt that leave room for clean pages (a sum below 1)")
+        if not is_dirt and sum(shares.values()) <= 0:
+            raise ValueError("at least one share above 0")
+        return shares
+
+    @field_validator("step_shares")
+    @classmethod
+    def _known_steps(cls, shares: dict[int, float]) -> dict[int, float]:
+        if not shares or set(shares) - {1, 2, 3, 4} or min(shares.values()) < 0 or sum(shares.values()) <= 0:
+            raise ValueError("shares of 1, 2, 3 and 4 steps, none negative, one above 0")
+        return shares

@@ -1,0 +1,74 @@
+"""The stage: same seed, same bytes; killed and called again, the same bytes and nothing done twice."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+import puna.world.village as village
+from puna.base.errors import ConfigError
+from puna.base.output import Inputs, StageOutput
+from puna.world.settings import WorldConfig
+from tests.world.conftest import SEED, SMALL, World, write_world
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_same_seed_gives_the_same_bytes_and_another_seed_gives_others(world: World, tmp_path: Path) -> None:
+    first, again = digests(world.folder), digests(write_world(tmp_path / "again").folder)
+    assert first == again
+    other = digests(write_world(tmp_path / "other", seed=SEED + 1).folder)
+    assert set(other) == set(first)
+    assert not [name for name in first if first[name] == other[name]]
+
+
+def test_the_files_are_those_of_the_contract(world: World) -> None:
+    names = set(digests(world.folder))
+    tasks = ("village-choice", "village-word", "village-hard")
+    assert names == {
+        *(f"crawl/village-{i:02d}.warc.gz" for i in range(SMALL.num_files)),
+        *(f"exams/{prefix}{task}.jsonl" for task in tasks for prefix in ("", "dev-")),
+        *("truth.jsonl", "exam-truth.jsonl", "training-items.jsonl", "dialogs/train.jsonl"),
+        "dialogs/preferences.jsonl",
+    }
+
+
+def test_a_killed_run_keeps_what_is_done(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    real = village.write_warc
+
+    def dying(path: Path, pages: list, seed: int) -> None:
+        written.append(path.name)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        real(path, pages, seed)
+
+    monkeypatch.setattr(village, "write_warc", dying)
+    with pytest.raises(KeyboardInterrupt):
+        write_world(tmp_path)
+    done = {path: path.stat().st_ino for path in (tmp_path / "files").rglob("*") if path.is_file()}
+    assert 5 < len(done) < len(digests(world.folder))
+    resumed = write_world(tmp_path)
+    assert {path: path.stat().st_ino for path in done} == done
+    assert digests(resumed.folder) == digests(world.folder)
+    assert len(written) == SMALL.num_files + 1  # only the file that was being written is written again
+
+
+def test_metrics_count_what_is_in_the_files(tmp_path: Path) -> None:
+    out = StageOutput(tmp_path, seed=SEED)
+    village.run(SMALL, Inputs({}), out)
+    truth = World(out.path).rows("truth.jsonl")
+    assert out.metrics["pages"] == len(truth)
+    assert out.metrics["clean_chars"] == sum(len(row["text"]) for row in truth if row["keep"])
+
+
+def test_settings_that_ask_for_too_much_are_refused() -> None:
+    with pytest.raises(ConfigError, match="ask for fewer"):
+        village.Village(SMALL.model_copy(update={"num_exam_items": 10_000}), 0).exams  # noqa: B018
+    with pytest.raises(ValueError, match="kinds among"):
+        WorldConfig(page_shares={"poem": 1.0})
+    with pytest.raises(ValueError, match="1, 2, 3 and 4 steps"):
+        WorldConfig(step_shares={5: 1.0})
