@@ -129,7 +129,9 @@ def plan(recipe: Recipe, stages: Mapping[str, Stage], out: Path, folder: Path | 
             "inputs": input_prints,
             "seed": recipe.seed if stage.seeded else None,
         }
-        one = Planned(name, spec, stage, config, inputs, made_of, fingerprint(**made_of), recipe.seed)
+        # A stage that is not seeded always gets seed 0, so that replicas can share its artifact.
+        seed = recipe.seed if stage.seeded else 0
+        one = Planned(name, spec, stage, config, inputs, made_of, fingerprint(**made_of), seed)
         one.reused = store.has(name, one.fingerprint)
         if not one.reused:
             one.reasons = _why(folder or out, one)
@@ -157,7 +159,7 @@ def _make(store: Store, one: Planned, recipe: Recipe, watch: Watcher | None) -> 
     started = datetime.datetime.now(datetime.timezone.utc)
     out = StageOutput(
         partial,
-        seed=recipe.seed,
+        seed=one.seed,
         threads=threads,
         workers=recipe.mesh.num_workers(),
         watch=(lambda look: watch.progressed(one, look)) if watch else None,
@@ -170,7 +172,7 @@ def _make(store: Store, one: Planned, recipe: Recipe, watch: Watcher | None) -> 
         "config": one.config.resolved(),
         "made_of": one.made_of,
         "inputs": _sources(recipe, one),
-        "seed": recipe.seed,
+        "seed": one.seed,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(out.seconds, 3),
         "peak_memory_bytes": peak.bytes,

@@ -3,16 +3,14 @@
     dialogs.jsonl -> Llama 3 dialog format + mask -> pack (document mask) -> the loop of pretraining -> chat model
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from puna.base.errors import DataError
 from puna.base.output import Inputs, StageOutput
-from puna.base.records import read_jsonl
 from puna.model import load_model
+from puna.posttrain.dialogs import Messages, read_dialogs
 from puna.pretrain.loader import IGNORED, Loader
 from puna.pretrain.loop import LoopConfig, loss_panel, prepare_machine, train
 from puna.pretrain.run import save_base
@@ -50,12 +48,12 @@ class DialogSequences:
 
 
 def run(config: SftConfig, inputs: Inputs, out: StageOutput) -> None:
-    """Fine-tune a model on dialogs. Inputs: `model` (Hugging Face folder), `dialogs` (JSONL files)."""
+    """Fine-tune a model on dialogs. Inputs: `model` (Hugging Face folder), `dialogs` (JSONL files of any known form)."""
     prepare_machine(out.threads)
     tokenizer = Tokenizer.load(inputs.one("model"))
-    rows = [row for path in inputs.many("dialogs") for row in read_jsonl(path)]
-    rows = rows[: config.limit] if config.limit else rows
-    sequences, counts = encode(rows, tokenizer, config.row_tokens)
+    dialogs = read_dialogs(inputs.many("dialogs"))
+    dialogs = dialogs[: config.limit] if config.limit else dialogs
+    sequences, counts = encode(dialogs, tokenizer, config.row_tokens)
     loader = Loader(sequences, config.row_tokens, config.batch_rows, out.seed)
     num_steps = max(1, round(config.epochs * loader.epoch_batches))
     model = load_model(inputs.one("model"))
@@ -66,22 +64,18 @@ def run(config: SftConfig, inputs: Inputs, out: StageOutput) -> None:
 
 
 def encode(
-    rows: list[dict[str, Any]], tokenizer: Tokenizer, row_tokens: int
+    dialogs: list[Messages], tokenizer: Tokenizer, row_tokens: int
 ) -> tuple[DialogSequences, dict[str, float]]:
     """Encode dialogs, leaving out those that are longer than a row, and count.
 
-    Raises DataError if no token would be learned, or a row has no messages.
+    Raises DataError if no token would be learned.
     """
-    encoded = []
-    for number, row in enumerate(rows, 1):
-        if not row.get("messages"):
-            raise DataError(f"dialog {row.get('id', number)}: expected a list `messages`, came {sorted(row)}")
-        encoded.append(encode_dialog(tokenizer, row["messages"]))
+    encoded = [encode_dialog(tokenizer, messages) for messages in dialogs]
     kept = [pair for pair in encoded if len(pair[0]) - 1 <= row_tokens]
     sequences = DialogSequences(kept)
     if not kept or not sequences.num_targets:
         raise DataError(
-            f"expected dialogs with an assistant's turn of at most {row_tokens} tokens, came {len(rows)} dialogs "
+            f"expected dialogs with an assistant's turn of at most {row_tokens} tokens, came {len(dialogs)} dialogs "
             f"({len(encoded) - len(kept)} too long) with no token to learn; check `messages` and `row_tokens`"
         )
     counts = {

@@ -4,9 +4,12 @@ A checkpoint is written beside its place and renamed; a damaged one is found by 
 used, so no moment of a kill and no bad sector costs more than one interval.
 """
 
+import contextlib
 import os
 import re
 import shutil
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,8 @@ def save(folder: Path, step: int, tensors: dict[str, Any], state: dict[str, Any]
     final, temp = folder / f"step-{step}", folder / ".writing"
     with refusing_full_disk(final):
         shutil.rmtree(temp, ignore_errors=True)
-        dcp.save(tensors, storage_writer=dcp.FileSystemWriter(temp, sync_files=True), no_dist=True)
+        with _one_process():
+            dcp.save(tensors, storage_writer=dcp.FileSystemWriter(temp, sync_files=True), no_dist=True)
         checksums = {file.name: sha256_file(file) for file in files_below(temp)}
         write_json(temp / "state.json", {"step": step, "files": checksums, "state": state})
         sync_file(temp)
@@ -44,7 +48,8 @@ def load(folder: Path, tensors: dict[str, Any]) -> tuple[int, dict[str, Any]] | 
         if record is None:
             shutil.rmtree(path, ignore_errors=True)
             continue
-        dcp.load(tensors, storage_reader=dcp.FileSystemReader(path), no_dist=True)
+        with _one_process():
+            dcp.load(tensors, storage_reader=dcp.FileSystemReader(path), no_dist=True)
         return step, record["state"]
     return None
 
@@ -62,6 +67,14 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
     return {name: dict(optimizer.state[parameter]) for name, parameter in zip(names, parameters)}
+
+
+@contextlib.contextmanager
+def _one_process() -> Iterator[None]:
+    """Saving without process groups is meant; torch warns each time that it assumes so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
 
 
 def _steps(folder: Path) -> list[int]:

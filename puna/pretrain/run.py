@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import Field
 from torch import nn
 
@@ -19,7 +18,7 @@ from puna.base.rng import hash64
 from puna.model import Llama, LlamaConfig
 from puna.model.convert.huggingface import save_model
 from puna.pretrain.loader import Loader
-from puna.pretrain.loop import LoopConfig, loss_panel, mean_loss, prepare_machine, train
+from puna.pretrain.loop import LoopConfig, loss_panel, mean_loss, train
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import TokenShards
 
@@ -94,9 +93,7 @@ def new_model(shape: ShapeConfig, tokenizer: Tokenizer, seed: int) -> Llama:
         config = LlamaConfig(vocab_size=tokenizer.vocab_size, **shape.model_dump())
     except ValueError as error:
         raise ConfigError(f"pretrain.model: {error}") from None
-    prepare_machine(1)
-    torch.manual_seed(hash64(seed, "init") >> 1)
-    return Llama(config)
+    return Llama(config, seed=hash64(seed, "init") >> 1)
 
 
 def save_base(model: Llama, tokenizer: Tokenizer, log: list[dict[str, float]], out: StageOutput) -> None:
@@ -117,7 +114,7 @@ def adopt(folder: Path, out: StageOutput) -> None:
 
 
 def _loader(folder: Path, tokenizer: Tokenizer, config: PretrainConfig, seed: int) -> Loader:
-    shards = TokenShards(folder, tokenizer)
+    shards = TokenShards(folder, tokenizer.fingerprint)
     return Loader(ShardSequences(shards), config.row_tokens, config.batch_rows, seed)
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from puna.lineage import Stage
 
-_SHARED = '''
+_SHARED = """
 SUFFIX = "!"
-'''
+"""
 
-_WRITE = '''
+_WRITE = """
 from puna.base.config import Config
 
 class WriteConfig(Config):
@@ -29,9 +29,9 @@ def run(config, inputs, out):
                 unit.info["number"] = number
         out.progress(number + 1, config.units, "parts")
     out.metric(units=config.units)
-'''
+"""
 
-_JOIN = '''
+_JOIN = """
 from typing import Annotated
 from puna.base.config import Config, Hardware
 from toystages.shared import SUFFIX
@@ -46,7 +46,7 @@ def run(config, inputs, out):
         with out.unit("joined.txt") as unit:
             unit.path.write_text((text.upper() if config.upper else text) + SUFFIX)
     out.score("length", "accuracy", 0.5, (0.4, 0.6), 100, headline=True)
-'''
+"""
 
 
 @pytest.fixture

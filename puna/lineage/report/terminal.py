@@ -1,0 +1,88 @@
+"""The report and a comparison as rich tables, for the terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from puna.lineage.report.formats import format_bytes, format_interval, format_score, format_seconds, is_proportion
+from puna.lineage.report.headline import BASELINES, baseline_scores, headline_tasks
+
+
+def report_card(report: Mapping[str, Any], path: Path | None = None) -> RenderableType:
+    """Headline tasks against their best baseline, stage by stage; then time, memory and where the page lies."""
+    tasks = headline_tasks(report)
+    stages = list(dict.fromkeys(score["stage"] for scores in tasks.values() for score in scores))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("task")
+    table.add_column("best baseline", justify="right", style="dim")
+    for stage in stages:
+        table.add_column(Text(stage), justify="right")
+    for task, scores in tasks.items():
+        cells = [cell(next((s for s in scores if s["stage"] == stage), None)) for stage in stages]
+        best = max(baseline_scores(report, task), key=lambda score: score["value"], default=None)
+        mark = (
+            Text(f"{BASELINES[best['metric']]} {format_score(best['metric'], best['value'])}")
+            if best
+            else Text("\u2013")
+        )
+        table.add_row(Text(task), mark, *cells)
+    lines = [f"{format_seconds(report['total_seconds'])}, peak memory {format_bytes(report['peak_memory_bytes'])}"]
+    if report["missing"]:
+        lines.append("not finished: " + ", ".join(report["missing"]))
+    if path:
+        lines.append(f"report: {path}")
+    empty = Text("no headline score yet", style="dim")
+    return Group(table if tasks else empty, Text(""), *(Text(line) for line in lines))
+
+
+def cell(score: Mapping[str, Any] | None) -> Text:
+    """`83.2% (80.1 to 86.0)`, or a dash."""
+    if score is None or score["value"] is None:
+        return Text("\u2013", style="dim")
+    text = Text(format_score(score["metric"], score["value"]), style="bold")
+    return text.append(f" ({format_interval(score['metric'], score['ci95'])})", style="dim") if score["ci95"] else text
+
+
+def comparison_table(comparison: Mapping[str, Any], name_a: str = "A", name_b: str = "B") -> RenderableType:
+    """Every score of both runs with the difference b - a; bold where its 95% interval leaves out 0."""
+    replicas = comparison["replicas"]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("stage", "task", "metric"):
+        table.add_column(title)
+    for name, runs in zip((name_a, name_b), replicas, strict=True):
+        table.add_column(Text(f"{name}, {runs} runs" if runs > 1 else name), justify="right")
+    table.add_column("difference", justify="right")
+    table.add_column("95% interval")
+    for row in comparison["scores"]:
+        metric = row["metric"]
+        sides = [
+            cell({"metric": metric, "value": s["mean"], "ci95": s["ci95"]} if s else None) for s in (row["a"], row["b"])
+        ]
+        table.add_row(
+            Text(row["stage"]), Text(row["task"]), Text(metric), *sides, *difference_cells(metric, row["difference"])
+        )
+    made = [row["name"] for row in comparison["stages"] if not row["same"]]
+    note = "made differently: " + ", ".join(made) if made else "all stages are the same artifacts"
+    return Group(table, Text(""), Text(note, style="dim"))
+
+
+def difference_cells(metric: str, difference: Mapping[str, Any] | None) -> tuple[Text, Text]:
+    """The difference (shares in points) and its interval."""
+    if difference is None:
+        return Text("\u2013", style="dim"), Text("only in one run", style="dim")
+    scale, digits = (100, 1) if is_proportion(metric) else (1, 4)
+
+    def signed(value: float) -> str:
+        return f"{scale * value:+.{digits}f}".replace("-", "\u2212")
+
+    style = "bold" if difference["clear"] else ""
+    if difference["ci95"] is None:
+        return Text(signed(difference["value"]), style=style), Text("\u2013", style="dim")
+    low, high = difference["ci95"]
+    return Text(signed(difference["value"]), style=style), Text(
+        f"{signed(low)} to {signed(high)}", style=style or "dim"
+    )

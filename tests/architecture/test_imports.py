@@ -1,0 +1,76 @@
+"""Who may import whom: the table of docs/architecture.md, checked in the source; and no work of one house in another."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PUNA = ROOT / "puna"
+
+# Beside `base` and `lineage`, which anyone may import.
+MAY_IMPORT = {
+    "base": set(),
+    "lineage": set(),
+    "world": set(),
+    "verify": set(),
+    "tokenizer": set(),
+    "model": set(),
+    "curate": {"tokenizer"},
+    "engine": {"tokenizer", "model"},
+    "pretrain": {"tokenizer", "model"},
+    "evals": {"engine", "verify", "tokenizer", "curate", "model"},
+    "posttrain": {"pretrain", "engine", "evals", "verify", "tokenizer", "model"},
+}
+SEES_EVERYTHING = {"stages", "cli", "__main__", "__init__"}
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [node.module or ""]
+            names += [f"puna.{alias.name}" for alias in node.names] if node.module == "puna" else []
+        found |= {name.split(".")[1] for name in names if name.startswith("puna.")}
+    return found
+
+
+@pytest.mark.parametrize("part", sorted(path.name for path in PUNA.iterdir() if (path / "__init__.py").exists()))
+def test_parts_import_only_what_they_may(part: str) -> None:
+    assert part in MAY_IMPORT, f"puna/{part} is not in the import table: add it here and to docs/architecture.md"
+    allowed = MAY_IMPORT[part] | {"base", part} | ({"lineage"} if part != "base" else set())
+    for path in sorted((PUNA / part).rglob("*.py")):
+        extra = _imports(path) - allowed - {"__version__"}
+        assert not extra, f"{path.relative_to(ROOT)} imports {sorted(extra)}, which puna/{part} may not"
+
+
+def test_top_level_files_are_known() -> None:
+    assert {path.stem for path in PUNA.glob("*.py")} <= SEES_EVERYTHING
+
+
+def test_every_part_is_described_in_the_architecture() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    for part in MAY_IMPORT:
+        assert f"`{part}`" in text, f"docs/architecture.md does not speak of `{part}`"
+
+
+def test_every_dependency_has_its_line() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    block = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)
+    assert block
+    for name in re.findall(r'"([a-z0-9_-]+)', block[1]):
+        assert f"| {name} |" in text, f"docs/architecture.md does not say why {name} is a dependency"
+
+
+def test_public_names_are_true() -> None:
+    import importlib
+
+    for package in ("model", "tokenizer", "engine", "verify", "lineage"):
+        module = importlib.import_module(f"puna.{package}")
+        for name in module.__all__:
+            assert hasattr(module, name), f"puna.{package}.__all__ names {name}, which is not there"

@@ -1,0 +1,53 @@
+"""Records: what is written is read; damage is told with its line."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+
+from puna.base.errors import ArtifactError, DataError
+from puna.base.files import read_json, write_json
+from puna.base.records import Document, read_documents, read_jsonl, write_documents, write_jsonl
+from puna.base.rng import generator, hash64
+
+
+def test_documents_come_back_in_file_order(tmp_path: Path) -> None:
+    rows = [Document(f"id{i}", f"text {i} 村", url=f"u{i}", source="s", lang="en", meta={"k": i}) for i in range(5)]
+    write_documents(tmp_path / "documents-00001.parquet", rows[3:])
+    write_documents(tmp_path / "documents-00000.parquet", rows[:3], extra={"quality": [0.1, 0.2, 0.3]})
+    assert list(read_documents(tmp_path)) == rows
+    assert pq.read_table(tmp_path / "documents-00000.parquet").column("quality").to_pylist() == [0.1, 0.2, 0.3]
+    with pytest.raises(DataError, match=r"expected documents-\*\.parquet"):
+        list(read_documents(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+def test_jsonl_round_trip(tmp_path: Path, name: str) -> None:
+    rows = [{"a": 1, "text": "zwei\nZeilen 好"}, {"b": None}]
+    assert write_jsonl(tmp_path / name, rows) == 2
+    assert list(read_jsonl(tmp_path / name)) == rows
+
+
+def test_a_bad_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"a": 1}\n\n{"a": \n')
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: expected one JSON object a line"):
+        list(read_jsonl(tmp_path / "rows.jsonl"))
+
+
+def test_json_files(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": [1, 2]})
+    assert read_json(tmp_path / "a.json") == {"x": [1, 2]} and not list(tmp_path.glob("*.tmp"))
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(ArtifactError, match="is damaged: expected JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_streams_are_uniform_independent_and_named() -> None:
+    a, b = generator(0, "x", 1).random(2000), generator(0, "x", 2).random(2000)
+    assert np.array_equal(a, generator(0, "x", 1).random(2000))
+    assert stats.kstest(a, "uniform").pvalue > 1e-3 and abs(stats.pearsonr(a, b).statistic) < 0.1
+    hashes = np.array([hash64(0, "doc", i) for i in range(2000)], dtype=np.float64) / 2**64
+    assert stats.kstest(hashes, "uniform").pvalue > 1e-3
+    assert hash64(0, 1) != hash64(0, "1")

@@ -1,0 +1,205 @@
+"""Figures: positions against hand-computed ones, ticks against their definition, text against the data."""
+
+import math
+import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from puna.lineage.report.curves import MAX_POINTS, broken_runs, lines, log_ticks, thin
+from puna.lineage.report.figures import Dot, Mark, Scale, bars, dots, funnel, nice_ticks
+from puna.lineage.report.graph import HEIGHT, WIDTH, lineage_graph, place, read_graph
+from puna.lineage.report.style import DARK, LIGHT
+
+
+def parse(html: str) -> ElementTree.Element:
+    """The figure as a tree; fails when it is not well-formed."""
+    return ElementTree.fromstring(f"<root>{html}</root>")
+
+
+def percent(element: ElementTree.Element, name: str) -> float:
+    return float(element.attrib[name].rstrip("%"))
+
+
+def test_funnel_widths_are_proportional_and_centred():
+    steps = [{"name": n, "documents": d, "tokens": t} for n, d, t in (("a", 400, 90), ("b", 300, 30), ("c", 0, 9))]
+    rects = [r for r in parse(funnel(steps)).iter("rect") if "data-of" in r.attrib]
+    widths = {
+        key: [percent(r, "width") for r in rects if r.attrib["data-of"] == key] for key in ("documents", "tokens")
+    }
+    assert widths["documents"] == pytest.approx([100, 75, 0])
+    assert widths["tokens"] == pytest.approx([100, 100 / 3, 10], abs=1e-3)
+    for rect in rects:
+        assert percent(rect, "x") + percent(rect, "width") / 2 == pytest.approx(50, abs=1e-3)
+
+
+def test_funnel_counts_what_each_step_removed_and_lives_without_tokens():
+    tree = parse(funnel([{"name": "crawl", "documents": 1000}, {"name": "rules", "documents": 640}]))
+    assert [cell.text for cell in tree.iter("small")] == ["all", "\u2212360"]
+    assert [data.attrib["value"] for data in tree.iter("data")] == ["1000", "640"]
+
+
+def test_bars_start_at_zero_also_below_it():
+    items = [{"label": "gain", "value": 30.0, "low": 20.0, "high": 60.0}, {"label": "loss", "value": -20.0}]
+    gain, loss = list(parse(bars(items)).iter("rect"))  # the axis runs from -20 to 60
+    assert (percent(gain, "x"), percent(gain, "width")) == pytest.approx((25, 37.5))
+    assert (percent(loss, "x"), percent(loss, "width")) == pytest.approx((0, 25))
+    whisker = next(g for g in parse(bars(items)).iter("g") if g.attrib["class"] == "whisker")
+    assert (percent(whisker[0], "x1"), percent(whisker[0], "x2")) == pytest.approx((50, 100))
+
+
+def test_bars_of_one_label_stand_together_under_one_heading():
+    items = [
+        {"label": x, "value": v, "group": g} for g in ("before", "after") for x, v in (("web", 0.7), ("code", 0.3))
+    ]
+    tree = parse(bars(items, "share"))
+    assert [(head.text, head.attrib["rowspan"]) for head in tree.iter("th")] == [("web", "2"), ("code", "2")]
+    assert [data.text for data in tree.iter("data")] == ["70.0%", "70.0%", "30.0%", "30.0%"]
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_dots_at_the_ends_of_the_axis(value: float):
+    row = Dot("stage", value, [max(0, value - 0.01), min(1, value + 0.01)], "text", "c0")
+    tree = parse(dots([row], [Mark("majority", 0.25, "25%")], Scale(0, 1), "baselines", "{:.0%}".format))
+    assert [percent(circle, "cx") for circle in tree.iter("circle")] == [100 * value]
+    shades = [rect for rect in tree.iter("rect") if rect.attrib["class"] == "shade"]
+    assert {percent(rect, "width") for rect in shades} == {25.0} and len(shades) == 2
+
+
+def test_line_chart_places_points_and_keeps_gaps():
+    series = [{"name": "loss", "x": [0, 1, 2, 3, 4], "y": [4.0, 3.0, math.nan, 2.0, 0.0]}]
+    tree = parse(lines(series, "step", "nats"))
+    paths = [path.attrib["d"] for path in tree.iter("path")]
+    assert len(paths) == 2
+    # y spans 0..4 with 5% of room on both sides, so 4 stands at 0.2/4.4 from the top
+    assert paths[0] == f"M0.00,{100 * 0.2 / 4.4:.2f} L25.00,{100 * 1.2 / 4.4:.2f}"
+    assert [data.attrib["value"] for data in tree.iter("data")] == ["0.0"]
+
+
+def test_logarithmic_axis_drops_what_has_no_logarithm_and_spaces_decades_equally():
+    tree = parse(lines([{"name": "lr", "x": [1, 2, 3, 4], "y": [1.0, 0.0, 10.0, 100.0]}], "step", "lr", log_y=True))
+    first, second = (path.attrib["d"] for path in tree.iter("path"))
+    height = [float(point.split(",")[1]) for point in (first[1:], *second[1:].split(" L"))]
+    assert height[0] - height[1] == pytest.approx(height[1] - height[2], abs=0.02)
+
+
+def test_nothing_to_draw_is_said():
+    assert "No finite points" in lines(
+        [{"name": "a", "x": [], "y": []}, {"name": "b", "x": [1], "y": [None]}], "x", "y"
+    )
+    assert "No items" in bars([]) and "No steps" in funnel([])
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=21, max_size=80))
+def test_thinning_keeps_ends_extremes_and_order(values: list[float]):
+    run = [(float(i), value) for i, value in enumerate(values)]
+    kept = thin(run, 20)
+    assert len(kept) <= 20 and kept[0] == run[0] and kept[-1] == run[-1]
+    assert set(kept) <= set(run) and kept == sorted(kept)
+    assert max(y for _, y in kept) == max(values) and min(y for _, y in kept) == min(values)
+
+
+def test_a_short_series_is_not_thinned():
+    xs = list(range(MAX_POINTS))
+    assert broken_runs(xs, xs, log_y=False) == [[(float(x), float(x)) for x in xs]]
+    long = list(range(10 * MAX_POINTS))
+    assert len(broken_runs(long, long, log_y=False)[0]) <= MAX_POINTS
+
+
+@settings(deadline=None)
+@given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9))
+def test_ticks_lie_inside_and_are_round(low: float, width: float):
+    high = low + width
+    if not high > low or width < 1e-9 * abs(low):
+        return
+    ticks = nice_ticks(low, high)
+    slack = 1e-6 * max(abs(low), abs(high), width)
+    assert 2 <= len(ticks) <= 11
+    assert all(low - slack <= tick <= high + slack for tick in ticks)
+    steps = [b - a for a, b in pairwise(ticks)]
+    assert max(steps) - min(steps) <= 1e-6 * max(abs(low), abs(high), 1) + 1e-9
+
+
+def test_logarithmic_ticks():
+    assert log_ticks(0.5, 2000) == pytest.approx([1, 10, 100, 1000])
+    assert log_ticks(1.0, 9.0) == pytest.approx([2, 4, 6, 8])
+    assert all(1.2 <= tick <= 1.3 for tick in log_ticks(1.2, 1.3))
+
+
+STAGES = [
+    {"name": "world", "fingerprint": "aa" * 8, "artifact": "world-aa", "inputs": {}},
+    {
+        "name": "curate",
+        "fingerprint": "bb" * 8,
+        "artifact": "curate-bb",
+        "inputs": {
+            "crawl": [{"stage": "world", "fingerprint": "aa" * 8}, {"path": "data/<x>.warc", "fingerprint": "ff" * 8}]
+        },
+    },
+    {
+        "name": "tokens",
+        "fingerprint": "cc" * 8,
+        "artifact": "tokens-cc",
+        "inputs": {
+            "documents": [{"stage": "curate", "fingerprint": "00" * 8}],
+            "truth": [{"stage": "world", "fingerprint": "aa" * 8}],
+        },
+    },
+]
+
+
+def test_lineage_graph_reads_every_input_and_marks_the_stale_one():
+    tree = parse(lineage_graph(STAGES))
+    titles = [title.text for path in tree.iter("path") for title in path.iter("title")]
+    assert sorted(titles) == [
+        "curate reads <x>.warc as crawl",
+        "curate reads world as crawl",
+        "tokens reads curate as documents (made anew since: stale)",
+        "tokens reads world as truth",
+    ]
+    assert [link.attrib["href"] for link in tree.iter("a")] == [f"{s['artifact']}/manifest.json" for s in STAGES]
+    assert [text.text for text in tree.iter("text")][1] == "aa" * 4
+
+
+def test_lineage_graph_goes_left_to_right_without_overlap():
+    chain = [
+        {
+            "name": f"s{i}",
+            "fingerprint": f"{i:016x}",
+            "artifact": None,
+            "inputs": {"x": [{"stage": f"s{j}", "fingerprint": f"{j:016x}"} for j in {i // 3, i - 1} if 0 <= j < i]},
+        }
+        for i in range(20)
+    ]
+    nodes, edges = read_graph(chain)
+    columns = place(nodes, edges)
+    assert all(nodes[edge.source].column < nodes[edge.target].column for edge in edges)
+    for column in columns:
+        boxes = sorted(node.y for node in column if node.name is not None)
+        assert all(b - a >= HEIGHT for a, b in pairwise(boxes))
+    assert WIDTH > 0 and min(node.y for node in nodes.values()) == pytest.approx(0)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of WCAG 2.1."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_contrast_of_text_and_charts(theme: dict[str, str]):
+    def contrast(a: str, b: str) -> float:
+        high, low = sorted((luminance(theme[a]), luminance(theme[b])), reverse=True)
+        return (high + 0.05) / (low + 0.05)
+
+    for ground in ("paper", "card"):
+        for text in ("ink", "quiet", "link", "good", "bad", "open"):
+            assert contrast(text, ground) >= 4.5, (text, ground)
+        for index in range(6):
+            assert contrast(f"c{index}", ground) >= 3, (index, ground)
+    for verdict in ("good", "bad", "open"):
+        assert contrast(verdict, f"{verdict}-soft") >= 4.5, verdict

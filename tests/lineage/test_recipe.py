@@ -1,0 +1,71 @@
+"""The recipe grammar."""
+
+from pathlib import Path
+
+import pytest
+
+from puna.base.errors import ConfigError
+from puna.lineage.recipe import Recipe, parse_settings, parse_value
+
+BASE = """
+name: base
+variables: {data: null, crawl: "${data}/web"}
+stages:
+  curate: {kind: curate, inputs: {crawl: "${crawl}"}, config: {languages: [en], rules: {min_words: 50}}}
+  train: {kind: pretrain, inputs: {tokens: curate/train}}
+"""
+
+
+def _write(tmp_path: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return tmp_path
+
+
+def test_variables_settings_and_extends(tmp_path: Path) -> None:
+    folder = _write(tmp_path, base=BASE, mine="extends: base.yaml\nname: mine\nstages: {train: null, curate: {config: {rules: {max: 9}}}}")
+    recipe = Recipe.load(folder / "mine.yaml", {"data": "/d", "curate.rules.min_words": 5, "seed": 4})
+    assert list(recipe.stages) == ["curate"] and (recipe.name, recipe.seed) == ("mine", 4)
+    assert recipe.stages["curate"].inputs == {"crawl": "/d/web"}
+    assert recipe.stages["curate"].config == {"languages": ["en"], "rules": {"min_words": 5, "max": 9}}
+
+
+def test_a_list_variable_is_laid_flat(tmp_path: Path) -> None:
+    recipe = Recipe.load(_write(tmp_path, base=BASE) / "base.yaml", {"crawl": ["a.warc", "b.jsonl"], "data": "x"})
+    assert recipe.stages["curate"].inputs["crawl"] == ["a.warc", "b.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "the variable data has no value; give one: --set data=VALUE"),
+        ({"data": "x", "curat.rules": 1}, 'no stage or variable "curat"; did you mean "curate'),
+        ({"data": "x", "train.inputs": {"tokens": "train"}}, "reads train, which comes at or after it"),
+        ({"data": "x", "curate.inputs": {"crawl": "${dat}"}}, r'no variable \$\{dat\}; did you mean "data"'),
+    ],
+)
+def test_errors_in_one_line(tmp_path: Path, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Recipe.load(_write(tmp_path, base=BASE) / "base.yaml", settings)
+
+
+def test_until_and_its_error(tmp_path: Path) -> None:
+    recipe = Recipe.load(_write(tmp_path, base=BASE) / "base.yaml", {"data": "x"})
+    assert list(recipe.until("curate").stages) == ["curate"]
+    with pytest.raises(ConfigError, match=r'no stage "trian"; did you mean "train"'):
+        recipe.until("trian")
+
+
+def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path) -> None:
+    folder = _write(tmp_path, a="extends: b.yaml\nname: a", b="extends: a.yaml\nname: b")
+    with pytest.raises(ConfigError, match="extends itself"):
+        Recipe.load(folder / "a.yaml")
+
+
+def test_setting_values_are_yaml_and_scientific() -> None:
+    assert parse_settings(["a.b=1e-3", "c=[1, x]", "d=yes please", "e="]) == {
+        "a.b": 0.001, "c": [1, "x"], "d": "yes please", "e": None,
+    }  # fmt: skip
+    assert parse_value("2_000") == 2000 and parse_value("null") is None
+    with pytest.raises(ConfigError, match="expected NAME=VALUE"):
+        parse_settings(["oops"])

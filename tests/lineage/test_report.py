@@ -1,0 +1,321 @@
+"""The report: report.json by its schema, the page by parsing it and holding it against report.json."""
+
+import copy
+import io
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_lap import ATTACK, BASELINE, example_manifests, example_recipe, manifest
+from rich.console import Console
+
+from puna.lineage.report import build_report, report_card, write_report
+from puna.lineage.report.formats import format_bytes, format_number, format_score, format_seconds
+from puna.lineage.report.markup import artifact_href, tag
+from puna.lineage.report.page import render_page
+from puna.lineage.report.panels import MAX_SAMPLES, MAX_TEXT, merge_samples, render_panel
+
+
+@pytest.fixture(scope="module")
+def lap(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
+    """The written report.json, read back, and the page."""
+    manifests = example_manifests()
+    page = write_report(build_report(manifests, example_recipe()), manifests, tmp_path_factory.mktemp("run") / "report")
+    return json.loads((page.parent / "report.json").read_text()), page.read_text()
+
+
+def tree_of(page: str) -> ElementTree.Element:
+    """The page as XML; a prompt that breaks out of its element would break this."""
+    return ElementTree.fromstring(page.removeprefix("<!doctype html>"))
+
+
+def text_of(element: ElementTree.Element) -> str:
+    return "".join(element.itertext())
+
+
+def by_id(tree: ElementTree.Element, id_: str) -> ElementTree.Element:
+    return next(element for element in tree.iter() if element.attrib.get("id") == id_)
+
+
+def test_report_json_has_the_promised_shape(lap: tuple[dict[str, Any], str]):
+    report, _ = lap
+    manifests = example_manifests()
+    assert report["recipe"] == example_recipe()
+    for stage, made in zip(report["stages"], manifests, strict=True):
+        assert stage["name"] == made["stage"]
+        assert all(stage[key] == made[key] for key in ("seconds", "peak_memory_bytes", "fingerprint", "metrics"))
+    expected = [{"stage": made["stage"], **score} for made in manifests for score in made["scores"]]
+    assert report["scores"] == expected
+    assert {"stage", "task", "metric", "value", "ci95", "n", "headline"} <= set(report["scores"][0])
+    assert report["total_seconds"] == pytest.approx(18.4 + 31.2 + 6.1 + 4.0 + 247.9 + 88.0 + 9.3 + 38.5 + 44.2)
+    assert report["peak_memory_bytes"] == 1_702_000_000
+    assert report["missing"] == ["export"]
+    assert report["environment"]["commit"] == "3f2c9a17d0be"
+    assert report["finished"] == "2026-11-21T09:18:09"  # all began at 09:14:02, the longest took 247.9 s
+
+
+def test_page_is_self_contained_and_small(lap: tuple[dict[str, Any], str]):
+    _, page = lap
+    assert len(page.encode()) < 1_500_000
+    assert not re.search(r"https?://|//[a-z]+\.|url\(|@import|<link|<img|<iframe", page)
+    sources = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, name: str, attrs: list[tuple[str, str | None]]) -> None:
+            sources.extend(value for key, value in attrs if key in ("src", "href", "action", "data", "srcset"))
+
+    Reader().feed(page)
+    assert sources and all(s and (s.startswith("#") or s.endswith(("manifest.json", "report.json"))) for s in sources)
+
+
+def test_every_score_on_the_page_equals_report_json_and_links_to_its_artifact(lap: tuple[dict[str, Any], str]):
+    report, page = lap
+    artifacts = {stage["name"]: stage["artifact"] for stage in report["stages"]}
+    rows = list(by_id(tree_of(page), "scores").iter("tr"))[1:]
+    assert len(rows) == len(report["scores"])
+    found = {}
+    for row in rows:
+        cells = list(row)
+        value = next(cells[3].iter("data"))
+        href = next(cells[3].iter("a")).attrib["href"]
+        key = (text_of(cells[2]), text_of(cells[0]).removesuffix(" \u2605"), text_of(cells[1]))
+        found[key] = (float(value.attrib["value"]), value.text, href, int(next(cells[5].iter("data")).attrib["value"]))
+    for s in report["scores"]:
+        href = f"{artifacts[s['stage']]}/manifest.json"
+        assert found[s["stage"], s["task"], s["metric"]] == (
+            s["value"],
+            format_score(s["metric"], s["value"]),
+            href,
+            s["n"],
+        )
+
+
+def test_headline_figure_shows_stages_and_baselines(lap: tuple[dict[str, Any], str]):
+    report, page = lap
+    blocks = [e for e in by_id(tree_of(page), "results").iter("section") if e.attrib.get("class") == "task"]
+    assert [text_of(block.find(".//h3")) for block in blocks] == list(BASELINE)
+    for block, (task, baselines) in zip(blocks, BASELINE.items(), strict=True):
+        values = {s["stage"]: s["value"] for s in report["scores"] if s["task"] == task and s["metric"] == "accuracy"}
+        drawn = [float(circle.attrib["cx"].rstrip("%")) for circle in block.iter("circle")]
+        assert drawn == pytest.approx([100 * values["eval-base"], 100 * values["eval-chat"]], abs=1e-3)
+        shown = [float(data.attrib["value"]) for data in block.iter("data")]
+        assert shown == [values["eval-chat"], values["eval-base"], values["eval-chat"], *baselines]
+        shade = next(rect for rect in block.iter("rect") if rect.attrib["class"] == "shade")
+        assert float(shade.attrib["width"].rstrip("%")) == pytest.approx(100 * max(baselines), abs=1e-3)
+    assert "+20.8 points over eval-base" in text_of(blocks[0])
+
+
+def test_costs_and_metrics_are_those_of_report_json(lap: tuple[dict[str, Any], str]):
+    report, page = lap
+    tree = tree_of(page)
+    for stage in report["stages"]:
+        card = by_id(tree, f"stage-{stage['name']}")
+        values = [data.attrib["value"] for data in card.iter("data")]
+        expected = [stage["seconds"], stage["peak_memory_bytes"], *stage["metrics"].values()]
+        assert [float(value) for value in values[: len(expected)]] == expected
+    header = [data.attrib["value"] for data in next(tree.iter("header")).iter("data")]
+    assert [float(value) for value in header] == [report["total_seconds"], report["peak_memory_bytes"]]
+
+
+def test_markup_in_the_data_stays_text(lap: tuple[dict[str, Any], str]):
+    _, page = lap
+    tree = tree_of(page)
+    assert ATTACK in text_of(by_id(tree, "samples")) and ATTACK in text_of(by_id(tree, "stage-curate"))
+    assert len(list(tree.iter("script"))) == 1 and not [b for b in tree.iter("b") if text_of(b) == "bold"]
+
+
+def test_hostile_names_everywhere_leave_the_page_whole():
+    evil = "\"><script>x</script>&amp;\x00\ud800'"
+    one = manifest(
+        evil,
+        evil,
+        1.0,
+        1,
+        {evil: evil + "/"},
+        metrics={evil: 1.0},
+        artifact=f"javascript:{evil}",
+        scores=[
+            {
+                "task": evil,
+                "metric": evil,
+                "value": 0.5,
+                "ci95": [0.4, 0.6],
+                "n": 9,
+                "headline": True,
+                "settings": {evil: evil},
+            }
+        ],
+        panels=[
+            {"kind": evil, "title": evil},
+            {"kind": "table", "title": evil, "columns": [evil], "rows": [[evil]], "note": evil},
+            {"kind": "funnel", "title": evil, "steps": [{"name": evil, "documents": 3}]},
+            {"kind": "bars", "title": evil, "unit": evil, "items": [{"label": evil, "value": 1, "group": evil}]},
+            {
+                "kind": "lines",
+                "title": evil,
+                "x_label": evil,
+                "y_label": evil,
+                "series": [{"name": evil, "x": [1], "y": [2]}],
+            },
+            {
+                "kind": "samples",
+                "title": evil,
+                "items": [{"id": evil, "prompt": evil, "answer": evil, "expected": evil, "verdict": evil}],
+            },
+        ],
+        environment={evil: evil},
+    )
+    report = build_report([one], {"name": evil, "description": evil, "stages": {evil: {}}})
+    page = render_page(report, [one])
+    page.encode()
+    tree = tree_of(page)
+    assert len(list(tree.iter("script"))) == 1
+    assert all(":" not in link.attrib["href"].split("/")[0] for link in tree.iter("a"))
+
+
+def test_samples_of_several_stages_stand_beside_each_other(lap: tuple[dict[str, Any], str]):
+    _, page = lap
+    cards = list(by_id(tree_of(page), "samples").iter("article"))
+    stages = [[text_of(box.find("p/span/b")) for box in card.findall("div/div")] for card in cards]
+    assert stages == [["eval-base", "eval-chat"]] * 3 + [["eval-base"]]
+    first = text_of(cards[0])
+    assert first.count("How many eggs did she have?") == 1 and "expected 47" in first
+    assert first.index("\u2717 wrong") < first.index("The answer is 22") < first.index("\u2713 correct")
+
+
+def test_merging_puts_shared_items_first_and_loses_no_answer():
+    def panel(*rows: tuple[str, str]) -> dict[str, Any]:
+        return {
+            "items": [{"id": id_, "prompt": "p", "expected": 1, "answer": a, "verdict": "wrong"} for id_, a in rows]
+        }
+
+    merged = merge_samples(
+        [("base", panel(("x", "1"), ("y", "2"))), ("chat", panel(("y", "3"), ("z", "4"), ("y", "5")))]
+    )
+    answers = {sample.id: {stage: item["answer"] for stage, item in sample.answers.items()} for sample in merged}
+    assert list(answers) == ["y", "x", "z"]
+    assert answers == {"y": {"base": "2", "chat": "3", "chat (2)": "5"}, "x": {"base": "1"}, "z": {"chat": "4"}}
+
+
+def test_a_stage_that_saw_another_prompt_shows_it():
+    rows = [
+        {"id": 1, "expected": 2, "answer": "2", "verdict": "correct", "prompt": p} for p in ("Q: 1+1?", "1+1, please")
+    ]
+    manifests = [
+        manifest(name, "evaluate", 1.0, 1, panels=[{"kind": "samples", "title": "s", "items": [row]}])
+        for name, row in zip(("base", "chat"), rows, strict=True)
+    ]
+    tree = tree_of(render_page(build_report(manifests, {"name": "x"}), manifests))
+    assert [text_of(details.find("div")) for details in tree.iter("details")] == ["1+1, please"]
+
+
+def test_a_stage_without_artifact_and_panels_that_cannot_be_drawn_are_named(lap: tuple[dict[str, Any], str]):
+    _, page = lap
+    lap_text = text_of(by_id(tree_of(page), "lap"))
+    assert "10exportno artifactNot finished" in lap_text
+    assert "kind 'hologram', ValueError" in lap_text and "kind 'funnel', KeyError: 'steps'" in lap_text
+
+
+def test_machine_and_stages_made_elsewhere_are_named():
+    one, two = (manifest(name, name, 1.0, 1) for name in ("early", "late"))
+    for_all = {"platform": "Linux-6.1.0-x86_64-with-glibc2.36", "machine": "x86_64", "cores": 2, "commit": "abc"}
+    one["environment"], two["environment"] = for_all, {**for_all, "torch": "2.13.0"}
+    same = text_of(tree_of(render_page(build_report([one, two], {"name": "x", "seed": 7}), [one, two])))
+    assert "machineLinux x86_64, 2 cores" in same and "seed7" in same and "another environment" not in same
+    one["environment"] = {**for_all, "commit": "def"}
+    moved = text_of(tree_of(render_page(build_report([one, two], {"name": "x"}), [one, two])))
+    assert "Made in another environment (see their manifests): early." in moved
+
+
+def test_an_empty_run_has_a_page():
+    report = build_report([], {"name": "nothing", "stages": {"world": {}}})
+    text = text_of(tree_of(render_page(report, [])))
+    assert "0 of 1" in text and "No headline score yet" in text and "No stage has finished" in text
+    assert (report["total_seconds"], report["peak_memory_bytes"], report["missing"]) == (0, 0, ["world"])
+
+
+def test_values_that_are_not_finite_become_null(tmp_path: Path):
+    bad = manifest("pretrain", "pretrain", 2.0, 1, metrics={"loss": float("nan")})
+    bad["scores"] = [{"task": "t", "metric": "accuracy", "value": float("inf"), "ci95": None, "n": 3, "headline": True}]
+    original = copy.deepcopy(bad["scores"])
+    page = write_report(build_report([bad], {"name": "x"}), [bad], tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert report["stages"][0]["metrics"] == {"loss": None} and report["scores"][0]["value"] is None
+    assert bad["scores"] == original
+    tree_of(page.read_text())
+
+
+def test_heavy_panels_stay_light():
+    table = {"kind": "table", "title": "t", "columns": ["a", "b"], "rows": [[i, "word " * 20] for i in range(20_000)]}
+    items = [
+        {"id": i, "prompt": "p" * 9000, "answer": "a" * 9000, "expected": "", "verdict": "wrong"} for i in range(500)
+    ]
+    x = list(range(100_000))
+    curves = {
+        "kind": "lines",
+        "title": "l",
+        "x_label": "x",
+        "y_label": "y",
+        "series": [{"name": "n", "x": x, "y": x}] * 4,
+    }
+    heavy = manifest("s", "s", 1.0, 1, panels=[table, {"kind": "samples", "title": "s", "items": items}, curves])
+    page = render_page(build_report([heavy], {"name": "x"}), [heavy])
+    assert len(page.encode()) < 400_000
+    assert "and 19,800 more rows" in page and f"and {500 - MAX_SAMPLES} more samples" in page
+    assert "a" * MAX_TEXT + "\u2026 (7,500 more characters)" in page and "a" * (MAX_TEXT + 1) not in page
+
+
+def test_table_cells_by_type():
+    panel = {
+        "kind": "table",
+        "title": "t",
+        "columns": ["n", "mixed"],
+        "rows": [[1, "x"], [None, True], [2.5, {"k": 1}]],
+    }
+    rows = list(ElementTree.fromstring(render_panel(panel, None)).iter("tr"))
+    assert [cell.attrib.get("class") for cell in rows[1]] == ["value", None]
+    assert [[text_of(cell) for cell in row] for row in rows[1:]] == [
+        ["1", "x"],
+        ["\u2013", "true"],
+        ["2.5", '{"k": 1}'],
+    ]
+
+
+def test_numbers_as_people_read_them():
+    expected = {
+        0: "0",
+        41250: "41,250",
+        0.70123456: "0.7012",
+        8713.4: "8,713",
+        3e-5: "3e\u22125",
+        -0.25: "\u22120.25",
+        None: "\u2013",
+    }
+    assert {value: format_number(value) for value in expected} == expected
+    times = {0.42: "0.4 s", 41.2: "41 s", 59.7: "1 min 00 s", 247.9: "4 min 08 s", 7439: "2 h 04 min"}
+    assert {value: format_seconds(value) for value in times} == times
+    sizes = {512: "512 B", 1_204_000_000: "1.20 GB", 312_000_000: "312 MB", 61_200_411: "61.2 MB"}
+    assert {value: format_bytes(value) for value in sizes} == sizes
+    assert (format_score("accuracy", 0.8633), format_score("bits_per_byte", 0.8633)) == ("86.3%", "0.8633")
+    assert (format_score("accuracy", 0.0), format_score("pass@1", 1.0)) == ("0.0%", "100.0%")
+
+
+def test_markup_escapes_what_is_not_markup():
+    assert tag("p", "<&>", tag("b", 1), None, [" ", 'x"'], class_='a"b') == (
+        '<p class="a&quot;b">&lt;&amp;&gt;<b>1</b> x&quot;</p>'
+    )
+    assert artifact_href("artifacts/a b#c") == "artifacts/a%20b%23c/manifest.json" and artifact_href(None) is None
+
+
+def test_report_card_names_the_best_baseline(lap: tuple[dict[str, Any], str]):
+    console = Console(width=140, file=io.StringIO(), color_system=None)
+    console.print(report_card(lap[0], Path("runs/nano/report/report.html")))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert re.search(r"village-choice +nearest item 31\.8% +65\.5% \(61\.7 to 69\.3\) +86\.3% \(83\.6 to 89\.1\)", text)
+    assert re.search(r"village-hard .* 0\.0% .* 21\.4%", text)
+    assert "8 min 08 s, peak memory 1.70 GB" in text and "not finished: export" in text
+    assert "runs/nano/report/report.html" in text

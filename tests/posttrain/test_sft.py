@@ -1,0 +1,58 @@
+"""Fine-tuning learns what the assistant says and nothing else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from puna.base.errors import DataError
+from puna.base.output import Inputs, StageOutput
+from puna.base.records import write_jsonl
+from puna.model import Llama, LlamaConfig, load_model
+from puna.model.convert.huggingface import save_model
+from puna.posttrain.sft import SftConfig, encode, run
+from puna.pretrain.loader import IGNORED
+from puna.pretrain.loop import OptimizerConfig
+from puna.pretrain.schedule import ScheduleConfig
+from puna.tokenizer import Tokenizer
+from puna.tokenizer.train import TokenizerConfig
+from puna.tokenizer.train import train as train_tokenizer
+
+DIALOG = [{"role": "user", "content": "Say green."}, {"role": "assistant", "content": "green"}]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(["say green and red and blue, please"] * 5, TokenizerConfig(vocab_size=290, num_special=16, digits=1))
+
+
+def test_targets_are_the_assistant_s_tokens_and_its_end(tokenizer: Tokenizer) -> None:
+    sequences, counts = encode([DIALOG], tokenizer, 256)
+    tokens, targets = sequences.piece(0, 0, int(sequences.lengths[0]) - 1)
+    learned = targets[targets != IGNORED]
+    assert tokenizer.decode(learned[:-1].tolist()).strip() == "green" and learned[-1] == tokenizer.eot_id
+    assert np.array_equal(targets[targets != IGNORED][:-1], tokens[1:][targets[:-1] != IGNORED])
+    assert counts["num_dialogs"] == 1 and 0 < counts["learned_share"] < 0.6
+
+
+def test_nothing_to_learn_is_an_error_and_long_dialogs_are_counted(tokenizer: Tokenizer) -> None:
+    with pytest.raises(DataError, match="with no token to learn"):
+        encode([[{"role": "user", "content": "Only a question?"}]], tokenizer, 256)
+    with pytest.raises(DataError, match=r"\(1 too long\)"):
+        encode([DIALOG], tokenizer, 4)
+    long = [DIALOG[0], {"role": "assistant", "content": "green " * 300}]
+    assert encode([DIALOG, long], tokenizer, 64)[1]["too_long"] == 1
+
+
+def test_a_model_learns_to_say_it(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    shape = LlamaConfig(dim=32, layers=2, heads=2, kv_heads=1, ffn_dim=64, vocab_size=tokenizer.vocab_size, max_position=256)
+    (tmp_path / "base").mkdir()
+    save_model(Llama(shape, seed=1), tokenizer, tmp_path / "base")
+    write_jsonl(tmp_path / "d.jsonl", [{"messages": DIALOG}] * 16)
+    out = StageOutput(tmp_path / "out")
+    optimizer = OptimizerConfig(lr=1e-2, schedule=ScheduleConfig(warmup_steps=5))
+    config = SftConfig(epochs=60, row_tokens=128, batch_rows=4, checkpoint_interval_s=1e9, optimizer=optimizer)
+    run(config, Inputs({"model": tmp_path / "base", "dialogs": [tmp_path / "d.jsonl"]}), out)
+    assert out.metrics["final_loss"] < 0.1
+    assert load_model(out.path).config.num_parameters() == shape.num_parameters()
+    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer.model", "log.jsonl"} <= set(out.records())

@@ -1,0 +1,195 @@
+"""The loop: exact resume, gradients that do not depend on micro-batches or packing, learning at all."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from puna.base.errors import RunError
+from puna.base.output import Progress, StageOutput
+from puna.model import Llama, LlamaConfig
+from puna.pretrain.loader import IGNORED, Batch, Loader
+from puna.pretrain.loop import LoopConfig, OptimizerConfig, make_optimizer, train, train_step
+from puna.pretrain.loss import cross_entropy_sum
+from puna.pretrain.schedule import ScheduleConfig, factor
+
+VOCABULARY = 31
+
+
+class Counting:
+    """Sequences that count upwards modulo the vocabulary: easy to learn."""
+
+    def __init__(self, lengths: list[int]):
+        self.lengths = np.array(lengths, dtype=np.int64)
+
+    def piece(self, index: int, start: int, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        tokens = (np.arange(start, start + size + 1) + index) % VOCABULARY
+        return tokens[:-1], tokens[1:]
+
+
+def _model(seed: int = 0) -> Llama:
+    config = LlamaConfig(dim=16, layers=2, heads=2, kv_heads=1, ffn_dim=32, vocab_size=VOCABULARY, max_position=64)
+    return Llama(config, seed=seed)
+
+
+def _loader() -> Loader:
+    return Loader(Counting([5, 17, 9, 30, 12, 8, 3, 22]), row_tokens=16, rows=4, seed=1)
+
+
+def _config(**changes: object) -> LoopConfig:
+    schedule = ScheduleConfig(warmup_steps=2)
+    return LoopConfig(
+        optimizer=OptimizerConfig(lr=1e-2, schedule=schedule), **{"micro_batch": 2, "checkpoint_interval_s": 0.0, **changes}
+    )
+
+
+def _weights(model: Llama) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+class Stopped(Exception):
+    """Thrown by a watcher in the middle of a run, as a kill would."""
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 9])
+def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, stop_at: int) -> None:
+    whole = _model()
+    log = train(whole, _loader().batch, 10, _config(), StageOutput(tmp_path / "whole"))
+
+    def stop(look: Progress) -> None:
+        if look.done == stop_at:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(_model(), _loader().batch, 10, _config(), StageOutput(tmp_path / "killed", watch=stop))
+    resumed = _model(seed=99)  # other initial weights: everything must come from the checkpoint
+    steps: list[float] = []
+    out = StageOutput(tmp_path / "killed", watch=lambda look: steps.append(look.done))
+    again = train(resumed, _loader().batch, 10, _config(), out)
+    if stop_at > 1:
+        assert steps[0] == stop_at  # went on after step stop_at - 1, whose checkpoint was the last
+        assert [row["loss"] for row in again] == [row["loss"] for row in log]
+        for name, tensor in _weights(whole).items():
+            assert torch.equal(tensor, _weights(resumed)[name]), name
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    whole = _model()
+    train(whole, _loader().batch, 6, _config(), StageOutput(tmp_path / "run"))
+    newest = tmp_path / "run/state/step-6"
+    victim = next(path for path in newest.iterdir() if path.suffix == ".distcp")
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    steps: list[float] = []
+    resumed = _model(seed=5)
+    train(resumed, _loader().batch, 6, _config(), StageOutput(tmp_path / "run", watch=lambda look: steps.append(look.done)))
+    assert steps == [6]  # only the last step again
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()))
+
+
+def test_gradients_do_not_depend_on_micro_batches() -> None:
+    batch = _loader().batch(0)
+    grads = []
+    for rows in (1, 2, 4):
+        model = _model()
+        targets = batch.num_targets
+        for part in batch.split(rows):
+            logits = model(part.tokens, positions=part.positions, documents=part.documents)
+            (cross_entropy_sum(logits, part.targets) / targets).backward()
+        grads.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    for other in grads[1:]:
+        assert torch.linalg.norm(other - grads[0]) <= 1e-5 * torch.linalg.norm(grads[0])
+
+
+def test_packed_loss_equals_documents_one_by_one() -> None:
+    loader, model = _loader(), _model()
+    batch = loader.gather(list(range(loader.packing.num_rows)))
+    logits = model(batch.tokens, positions=batch.positions, documents=batch.documents)
+    packed = cross_entropy_sum(logits, batch.targets).item()
+    alone, packing = 0.0, loader.packing
+    for document, start, size in zip(packing.documents, packing.starts, packing.sizes):
+        tokens, targets = loader.sequences.piece(int(document), int(start), int(size))
+        logits = model(torch.from_numpy(tokens)[None])
+        alone += torch.nn.functional.cross_entropy(logits[0], torch.from_numpy(targets), reduction="sum").item()
+    assert packed == pytest.approx(alone, rel=1e-5)
+
+
+def test_loss_of_a_step_is_the_mean_over_learned_targets() -> None:
+    batch = _loader().batch(0)
+    half = batch.targets.clone()
+    half[:, ::2] = IGNORED
+    batch = dataclasses.replace(batch, targets=half)
+    model = _model()
+    with torch.no_grad():
+        logits = model(batch.tokens, positions=batch.positions, documents=batch.documents)
+        logp = torch.log_softmax(logits.double(), -1)
+    picked = [logp[b, t, half[b, t]].item() for b in range(4) for t in range(16) if half[b, t] != IGNORED]
+    optimizer, _ = make_optimizer(model, OptimizerConfig())
+    assert train_step(model, optimizer, batch, 0.0, _config())["loss"] == pytest.approx(-np.mean(picked), rel=1e-5)
+
+
+def test_optimizer_step_equals_adamw_written_out() -> None:
+    batch, model, config = _loader().batch(0), _model(), _config()
+    before = _weights(model)
+    optimizer, names = make_optimizer(model, config.optimizer)
+    logits = model(batch.tokens, positions=batch.positions, documents=batch.documents)
+    (cross_entropy_sum(logits, batch.targets) / batch.num_targets).backward()
+    grads = {name: p.grad.double() for name, p in model.named_parameters() if p.grad is not None}
+    norm = math.sqrt(sum(float((g**2).sum()) for g in grads.values()))
+    model.zero_grad()
+    train_step(model, optimizer, batch, 1e-2, config)
+    for name, p in model.named_parameters():
+        g = grads[name] * min(1.0, config.optimizer.clip / norm)
+        decay = config.optimizer.weight_decay if p.dim() >= 2 else 0.0
+        # After one step the bias-corrected moments are g and g^2.
+        expected = before[name].double() * (1 - 1e-2 * decay) - 1e-2 * g / (g.abs() + 1e-8)
+        assert torch.linalg.norm(p.double() - expected) <= 1e-4 * torch.linalg.norm(expected), name
+    assert set(names) == set(grads)
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    log = train(_model(), _loader().batch, 60, _config(checkpoint_interval_s=1e9), StageOutput(tmp_path))
+    assert log[0]["loss"] == pytest.approx(math.log(VOCABULARY), abs=0.3)
+    assert log[-1]["loss"] < 0.5
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    model = _model()
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(RunError, match="loss is nan at step 1"):
+        train(model, _loader().batch, 3, _config(), StageOutput(tmp_path))
+
+
+def test_padding_is_neither_seen_nor_learned() -> None:
+    loader = Loader(Counting([4]), row_tokens=8, rows=1, seed=0)
+    batch = loader.batch(0)
+    assert batch.targets.tolist() == [[1, 2, 3] + [IGNORED] * 5]
+    changed = Batch(batch.tokens.clone(), batch.targets, batch.positions, batch.documents)
+    changed.tokens[0, 3:] = 7
+    model = _model()
+    a, b = (model(x.tokens, positions=x.positions, documents=x.documents)[:, :3] for x in (batch, changed))
+    assert torch.equal(a, b)
+
+
+def test_every_epoch_sees_every_row_once() -> None:
+    loader = _loader()
+    rows = loader.packing.num_rows
+    seen = [loader._row(sample) for sample in range(2 * rows)]
+    assert sorted(seen[:rows]) == sorted(seen[rows:]) == list(range(rows))
+    assert seen[:rows] != seen[rows:]
+
+
+@pytest.mark.parametrize("kind", ["wsd", "cosine"])
+def test_schedules_by_hand(kind: str) -> None:
+    config = ScheduleConfig(kind=kind, warmup_steps=10, decay=0.5, final=0.1)
+    values = [factor(config, step, 100) for step in range(100)]
+    assert values[0] == 0.1 and values[9] == 1.0
+    if kind == "wsd":
+        assert values[49] == 1.0 and values[75] == pytest.approx(0.1 + 0.9 * 0.5)
+        assert values[99] == pytest.approx(0.1 + 0.9 / 50)
+    else:
+        assert values[55] == pytest.approx(0.55) and values[99] == pytest.approx(0.1, abs=1e-3)

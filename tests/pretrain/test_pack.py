@@ -1,0 +1,46 @@
+"""Packing: nothing lost, nothing twice, rows never over-full, close to the bound."""
+
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from puna.pretrain.pack import pack
+
+
+@given(st.lists(st.integers(0, 70), max_size=60), st.integers(1, 32))
+def test_every_transition_is_in_exactly_one_place(lengths: list[int], row_tokens: int) -> None:
+    packing = pack(np.array(lengths, dtype=np.int64), row_tokens)
+    covered = sorted(
+        (int(d), int(s) + i) for d, s, n in zip(packing.documents, packing.starts, packing.sizes) for i in range(int(n))
+    )
+    assert covered == [(d, i) for d, n in enumerate(lengths) for i in range(n - 1)]
+    for row in range(packing.num_rows):
+        span = slice(packing.row_offsets[row], packing.row_offsets[row + 1])
+        assert 0 < packing.sizes[span].sum() <= row_tokens
+
+
+@given(st.lists(st.integers(2, 33), min_size=1, max_size=80))
+def test_within_the_known_bound_of_best_fit_decreasing(lengths: list[int]) -> None:
+    packing = pack(np.array(lengths, dtype=np.int64), 32)
+    lower = math.ceil(sum(n - 1 for n in lengths) / 32)
+    assert packing.num_rows <= 11 / 9 * max(lower, _exact_lower(lengths, 32)) + 1
+
+
+def _exact_lower(lengths: list[int], room: int) -> int:
+    """Martello and Toth's bound L2: items over half need a row each, and so on for every threshold."""
+    sizes = [n - 1 for n in lengths]
+    best = 0
+    for k in range(room // 2 + 1):
+        big = [s for s in sizes if s > room - k]
+        middle = [s for s in sizes if room / 2 < s <= room - k]
+        small = sum(s for s in sizes if k <= s <= room / 2)
+        best = max(best, len(big) + len(middle) + max(0, math.ceil((small - sum(room - s for s in middle)) / room)))
+    return best
+
+
+def test_cut_documents_and_fill_are_counted() -> None:
+    packing = pack(np.array([9, 3, 2, 1, 0]), 4)  # transitions: 8 (cut in two), 2, 1
+    assert (packing.cut_documents, packing.num_rows) == (1, 3)
+    assert packing.fill == 11 / 12
