@@ -1,0 +1,141 @@
+"""The command line as a person meets it: one clear line and status 2 for bad input, help with an example for every verb."""
+
+import gzip
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from puna.cli import app, main
+from tests.small import STAGES, WORLD
+
+
+def _puna(*arguments: object) -> int:
+    """The exit status of `puna ARGUMENTS`."""
+    before = sys.argv
+    sys.argv = ["puna", *map(str, arguments)]
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+def _one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("puna: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recipe of two stages in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    stages = {"world": STAGES["world"], "curate": {"kind": "curate", "inputs": {"crawl": "${crawl}"}}}
+    values = {"name": "small", "seed": 7, "variables": {"crawl": "world/crawl"}, "mesh": {"threads": 1, "workers": 1}}
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump({**values, "stages": stages}, sort_keys=False))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "recipes/nono.yaml"], "expected a YAML file at recipes/nono.yaml, found none"),
+        (["run", "small.yaml", "--set", "curate.langages=[en]"], 'curate.langages: unknown setting; did you mean "languages"?'),
+        (["run", "small.yaml", "--set", "worl.num_people=3"], 'no stage or variable "worl"; did you mean "world'),
+        (["run", "small.yaml", "--set", "world.num_people=few"], "world.num_people: expected a valid integer"),
+        (["run", "small.yaml", "--until", "curat"], 'no stage "curat"; did you mean "curate"'),
+        (["run", "small.yaml", "--seeds", "a,b"], "--seeds: expected numbers such as 0,1,2"),
+        (["run", "small.yaml", "--crawl", "missing.warc"], "expected a file or folder at missing.warc, found none"),
+        (["status", "runs/none"], "expected a run folder at runs/none, found none"),
+        (["compare", "runs/none"], "expected a finished run at runs/none, found no report.json"),
+        (["chat", "runs/none"], "expected a model folder at runs/none"),
+    ],
+)
+def test_bad_input_is_one_line_status_2_and_nothing_written(
+    recipe: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert _puna(*arguments) == 2
+    assert message in _one_line(capsys)
+    assert sorted(path.name for path in recipe.parent.iterdir()) == ["small.yaml"]
+
+
+def test_an_empty_crawl_is_told(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (recipe.parent / "empty").mkdir()
+    assert _puna("run", recipe, "--crawl", recipe.parent / "empty") == 2
+    assert "puna: expected" in _one_line(capsys)
+    assert not list((recipe.parent / "runs").rglob("manifest.json")) or not (recipe.parent / "runs/small/curate").exists()
+
+
+def test_truncated_warc_keeps_the_good_records_and_counts_the_bad(recipe: Path) -> None:
+    assert _puna("run", recipe, "--until", "world") == 0
+    whole = next(Path("runs/small/world/crawl").glob("*.warc.gz")).read_bytes()
+    Path("cut.warc.gz").write_bytes(whole[: len(whole) * 2 // 3])
+    assert _puna("run", recipe, "--crawl", "cut.warc.gz") == 0
+    report = json.loads(Path("runs/small/curate/report.json").read_text())
+    assert any(number for name, number in report["skipped"].items()), report["skipped"]
+    documents = sum(1 for line in gzip.decompress(whole).split(b"\r\n") if line == b"WARC-Type: response")
+    assert 0 < report["funnel"][0]["documents"] < documents
+
+
+def test_invalid_utf8_in_jsonl_is_counted_and_the_rest_kept(recipe: Path) -> None:
+    assert _puna("run", recipe, "--until", "world") == 0
+    truth = [json.loads(line) for line in Path("runs/small/world/truth.jsonl").read_text().split("\n") if line]
+    texts = [row["text"] for row in truth if row["keep"] and row["kind"] == "article"][:3]
+    lines = [json.dumps({"text": text}).encode() for text in texts]
+    Path("mine.jsonl").write_bytes(b"\n".join([lines[0], b'{"text": "\xff\xfe broken"}', *lines[1:]]))
+    assert _puna("run", recipe, "--crawl", "mine.jsonl") == 0
+    report = json.loads(Path("runs/small/curate/report.json").read_text())
+    assert sum(report["skipped"].values()) == 1
+
+
+def test_run_status_explain_report_gc_compare(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _puna("run", recipe, "--json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert [stage["name"] for stage in made["stages"]] == ["world", "curate"]
+    assert _puna("run", recipe, "--explain", "--json", "--set", "curate.languages=[en]") == 0
+    explained = json.loads(capsys.readouterr().out)
+    assert [row["does"] for row in explained] == ["reuse", "run"] and "languages" in explained[1]["why"][0]
+    assert _puna("status", "runs/small", "--json") == 0
+    assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["done", "done"]
+    assert _puna("report", "runs/small") == 0
+    assert "Report: runs/small/report.html" in capsys.readouterr().out
+    assert _puna("gc", "runs/small") == 0
+    assert "Unused: 0 folders" in capsys.readouterr().out
+    assert _puna("compare", "runs/small", "runs/small") == 0
+
+
+def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    groups = {group.name: group.typer_instance for group in app.registered_groups if group.typer_instance}
+    commands = [(c.callback.__name__, c) for c in app.registered_commands if c.callback]
+    commands += [(f"{name} {c.callback.__name__}", c) for name, g in groups.items() for c in g.registered_commands if c.callback]
+    assert len(commands) >= 14
+    for name, command in commands:
+        assert re.search(r"Example: puna " + name, command.callback.__doc__ or ""), name
+        assert _puna(*name.split(), "--help") == 0
+    assert "Example" in capsys.readouterr().out
+
+
+def test_schema_knows_kinds_and_their_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _puna("schema") == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert "sft" in schema["$defs"]["StageSpec"]["properties"]["kind"]["enum"]
+    assert "num_people" in schema["$defs"]["config of world"]["properties"]
+    assert set(WORLD) <= set(schema["$defs"]["config of world"]["properties"])
+
+
+def test_recipes_of_the_house_are_valid(shared_data: Path) -> None:
+    from puna.lineage import Recipe
+    from puna.lineage.runner import plan
+    from puna.stages import STAGES as KINDS
+
+    root = Path(__file__).resolve().parents[1]
+    for path in sorted((root / "recipes").glob("*.yaml")):
+        settings = {"data": str(shared_data)} if path.stem == "real" else {}
+        assert plan(Recipe.load(path, settings), KINDS, root / "runs" / "none")
