@@ -1,0 +1,9 @@
+"""Token ids to logits: one Llama for training, sampling, scoring and serving."""
+
+from puna.model.attention import AttentionContext, KVCache
+from puna.model.cache import SlotCache
+from puna.model.config import PRESETS, LlamaConfig
+from puna.model.convert.huggingface import load_model, save_model
+from puna.model.llama import Llama
+
+__all__ = ["PRESETS", "AttentionContext", "KVCache", "Llama", "LlamaConfig", "SlotCache", "load_model", "save_model"]

@@ -1,0 +1,149 @@
+"""The model: token ids -> logits. One definition for training, sampling, scoring and serving.
+
+B batch, T tokens, D model width, H query heads, K key/value heads, C head width, F feed-forward width, V vocabulary.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from puna.model.attention import AttentionContext, KVCache, attend
+from puna.model.config import LlamaConfig
+from puna.model.rope import apply_rope, rope_frequencies, rope_tables
+
+
+class Llama(nn.Module):
+    """Llama 3: a pre-norm decoder with grouped-query attention, RoPE, SwiGLU and RMSNorm.
+
+    Weights are drawn on construction from `seed` alone (see `initialise`). Under `torch.device("meta")` none are made.
+    """
+
+    def __init__(self, config: LlamaConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.dim)
+        self.layers = nn.ModuleList(Layer(config, index) for index in range(config.layers))
+        self.norm = RMSNorm(config.dim, config.norm_eps)
+        self.output = None if config.tied else _linear(config.dim, config.vocab_size)
+        # No buffer: a buffer would be cast with the model to bf16 and be lost on the meta device.
+        self.frequencies = rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
+        if not self.embedding.weight.is_meta:
+            self.initialise(seed)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        documents: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Logits [B, T, V] of the token after each of `tokens` [B, T] int64.
+
+        positions [B, T]: for RoPE; by default 0, 1, ... or on from the cache's. documents [B, T]: tokens with unequal
+        numbers do not see each other. cache: earlier tokens; the new ones are added to it.
+        """
+        return F.linear(self.hidden(tokens, positions, documents, cache), self.output_weight)
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        documents: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """The state [B, T, D] that `output_weight` turns into logits; arguments as for `forward`."""
+        context = AttentionContext.of(tokens, positions, documents, cache)
+        x = self.embedding(tokens)
+        if self.frequencies.device != tokens.device:
+            self.frequencies = self.frequencies.to(tokens.device)
+        rope = rope_tables(self.frequencies, context.positions, x.dtype)
+        for layer in self.layers:
+            x = layer(x, rope, context)
+        return self.norm(x)
+
+    @property
+    def output_weight(self) -> Tensor:
+        """[V, D]: the output matrix, which is the embedding if the model is tied."""
+        return self.embedding.weight if self.output is None else self.output.weight
+
+    @torch.no_grad()
+    def initialise(self, seed: int, std: float = 0.02) -> None:
+        """Draw all weights: matrices normal(0, std), those writing into the residual stream std / sqrt(2 L), norms 1.
+
+        The scaling keeps the stream's variance from growing with depth (GPT-2, section 2.3); the Llama 3 paper does not
+        give its initialisation. Drawn in fp32 on the CPU in the order of `named_parameters`, so that a seed means the
+        same weights on every device.
+        """
+        generator = torch.Generator("cpu").manual_seed(seed)
+        residual_std = std / math.sqrt(2 * self.config.layers)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 1:
+                parameter.fill_(1.0)
+                continue
+            drawn = torch.empty(parameter.shape, dtype=torch.float32, device="cpu").normal_(generator=generator)
+            writes_residual = name.endswith(("attention.o.weight", "feed_forward.down.weight"))
+            parameter.copy_(drawn * (residual_std if writes_residual else std))
+
+
+class Layer(nn.Module):
+    """One block: x + attention(norm(x)), then x + feed_forward(norm(x))."""
+
+    def __init__(self, config: LlamaConfig, index: int) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.dim, config.norm_eps)
+        self.attention = Attention(config, index)
+        self.feed_forward_norm = RMSNorm(config.dim, config.norm_eps)
+        self.feed_forward = FeedForward(config.dim, config.ffn_dim)
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], context: AttentionContext) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), rope, context)
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+class Attention(nn.Module):
+    """Projections around `attend`; queries and keys are turned by RoPE before it."""
+
+    def __init__(self, config: LlamaConfig, index: int) -> None:
+        super().__init__()
+        self.index = index
+        self.head_dim = config.head_dim
+        self.q = _linear(config.dim, config.heads * config.head_dim)
+        self.k = _linear(config.dim, config.kv_heads * config.head_dim)
+        self.v = _linear(config.dim, config.kv_heads * config.head_dim)
+        self.o = _linear(config.heads * config.head_dim, config.dim)
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], context: AttentionContext) -> Tensor:
+        q, k, v = (project(x).unflatten(-1, (-1, self.head_dim)) for project in (self.q, self.k, self.v))
+        out = attend(apply_rope(q, *rope), apply_rope(k, *rope), v, context, self.index)
+        return self.o(out.flatten(-2))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (Shazeer 2020): down(silu(gate(x)) * up(x))."""
+
+    def __init__(self, dim: int, ffn_dim: int) -> None:
+        super().__init__()
+        self.gate = _linear(dim, ffn_dim)
+        self.up = _linear(dim, ffn_dim)
+        self.down = _linear(ffn_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019)."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+def _linear(num_in: int, num_out: int) -> nn.Linear:
+    return nn.Linear(num_in, num_out, bias=False)
