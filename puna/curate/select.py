@@ -1,0 +1,181 @@
+"""All rows together -> who stays: what no document can decide alone (duplicates, held-out documents, the funnel)."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from puna.base.errors import DataError
+from puna.curate.clean import CurateConfig
+from puna.curate.dedup import exact_twins, near_twins, url_key, url_twins
+from puna.curate.holdout import choose_heldout
+
+_TEXT_COLUMNS = ("text", "title")
+_STEP_NAMES = {
+    "read": "readable pages",
+    "extract": "with text",
+    "language": "in the languages",
+    "encoding": "sound encoding",
+    "c4": "C4 rules",
+    "blocked": "no blocked words",
+    "gopher_quality": "Gopher quality",
+    "gopher_repetition": "Gopher repetition",
+    "url": "newest of an address",
+    "exact": "no exact copies",
+    "near": "no near-copies",
+}
+
+
+@dataclass
+class Selection:
+    """The fate of each row beyond its own rule.
+
+    renamed: (source, locator) -> id, where the same record occurs more than once; duplicates: id -> (rule, twin);
+    heldout: ids; funnel: steps of name, documents, tokens; counts: totals for the report.
+    """
+
+    renamed: dict[tuple[str, str], str] = field(default_factory=dict)
+    duplicates: dict[str, tuple[str, str]] = field(default_factory=dict)
+    heldout: set[str] = field(default_factory=set)
+    funnel: list[dict[str, Any]] = field(default_factory=list)
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+def select(parts: list[Path], config: CurateConfig, seed: int) -> Selection:
+    """Decide over the rows of all parts. Raises DataError if nothing could be read or nothing is kept."""
+    table = _read_columns(parts)
+    columns = {name: table[name].to_pylist() for name in ("id", "source", "locator", "url", "date", "lang", "rule")}
+    selection = Selection(renamed=_rename(columns))
+    ids, rules = columns["id"], columns["rule"]
+    _check_readable(rules)
+    alive = np.array([not rule for rule in rules])
+    ranks = _ranks(columns["source"], ids)
+    for rule in ("url", "exact", "near") if config.near_duplicates else ("url", "exact"):
+        chosen = np.flatnonzero(alive)
+        twins = chosen[_twins(rule, table, columns, chosen, ranks[chosen], config)]
+        for index, twin in zip(chosen.tolist(), twins.tolist(), strict=True):
+            if index != twin:
+                selection.duplicates[ids[index]] = (rule, ids[twin])
+                rules[index] = f"{rule}:duplicate"
+                alive[index] = False
+    kept = np.flatnonzero(alive).tolist()
+    if not kept:
+        common = ", ".join(f"{rule} ({count})" for rule, count in group_rules(rules).most_common(3))
+        raise DataError(
+            f"expected documents to keep, came {len(rules)} and all were dropped: {common}; relax the rules"
+        )
+    selection.heldout = choose_heldout(
+        ((ids[index], columns["source"][index]) for index in kept), seed, config.heldout_fraction, config.heldout_min
+    )
+    selection.funnel = _funnel(table, rules, config)
+    selection.counts = _counts(table, columns, rules, kept, selection)
+    return selection
+
+
+def group_rules(rules: list[str]) -> Counter[str]:
+    """How often each rule dropped, details in brackets left out."""
+    return Counter(rule_group(rule) for rule in rules if rule)
+
+
+def rule_group(rule: str) -> str:
+    """A rule without the details in brackets: "read:truncated record (5 of 9 bytes)" -> "read:truncated record"."""
+    return rule.partition(" (")[0]
+
+
+def _read_columns(parts: list[Path]) -> pa.Table:
+    names = [name for name in pq.read_schema(parts[0]).names if name not in _TEXT_COLUMNS]
+    return pa.concat_tables([pq.ParquetFile(part).read(columns=names) for part in parts])
+
+
+def _rename(columns: dict[str, list[str]]) -> dict[tuple[str, str], str]:
+    """Give the second and later copy of a record (same address, date and bytes) an id of its own, in `columns` too."""
+    by_id: dict[str, list[int]] = defaultdict(list)
+    for index, identifier in enumerate(columns["id"]):
+        by_id[identifier].append(index)
+    renamed = {}
+    for identifier, members in by_id.items():
+        members.sort(key=lambda index: (columns["source"][index], columns["locator"][index]))
+        for number, index in enumerate(members[1:], 2):
+            columns["id"][index] = f"{identifier}-{number}"
+            renamed[columns["source"][index], columns["locator"][index]] = columns["id"][index]
+    return renamed
+
+
+def _check_readable(rules: list[str]) -> None:
+    if not any(not rule.startswith("read:") for rule in rules):
+        reasons = ", ".join(f"{rule.removeprefix('read:')} ({n})" for rule, n in group_rules(rules).most_common(3))
+        raise DataError(f"expected at least one document, came {len(rules)} records that cannot be read: {reasons}")
+
+
+def _ranks(sources: list[str], ids: list[str]) -> NDArray[np.int64]:
+    """Place of each row in the order of (source, id)."""
+    order = sorted(range(len(ids)), key=lambda index: (sources[index], ids[index]))
+    ranks = np.empty(len(ids), np.int64)
+    ranks[order] = np.arange(len(ids))
+    return ranks
+
+
+def _twins(
+    rule: str,
+    table: pa.Table,
+    columns: dict[str, list[str]],
+    chosen: NDArray[np.int64],
+    ranks: NDArray[np.int64],
+    config: CurateConfig,
+) -> NDArray[np.int64]:
+    """For each of the `chosen` rows the position in `chosen` of the one that stays for it."""
+    if rule == "url":
+        keys = [url_key(columns["url"][index]) for index in chosen]
+        return url_twins(keys, [columns["date"][index] for index in chosen], ranks)
+    if rule == "exact":
+        return exact_twins(table["exact"].take(chosen).to_pylist(), ranks)
+    width = config.minhash.bands * config.minhash.rows
+    packed = b"".join(table["signature"].take(chosen).to_pylist())
+    return near_twins(np.frombuffer(packed, np.uint32).reshape(-1, width), ranks, config.minhash)
+
+
+def _funnel(table: pa.Table, rules: list[str], config: CurateConfig) -> list[dict[str, Any]]:
+    """Documents and words left after each step; words are of the text as it is at that step."""
+    steps = ["read", "extract", "language", *config.rules, "url", "exact"]
+    steps += ["near"] if config.near_duplicates else []
+    place = {name: number for number, name in enumerate(steps)}
+    fell = np.array([place[rule.partition(":")[0]] if rule else len(steps) for rule in rules])
+    seen, extracted, final = (table[name].to_numpy() for name in ("words_seen", "words_extracted", "words"))
+    changed_at = place["c4"] if "c4" in place else len(steps)
+    funnel: list[dict[str, Any]] = [{"name": "records found", "documents": len(rules), "tokens": int(seen.sum())}]
+    for number, name in enumerate(steps):
+        words = seen if name == "read" else final if number >= changed_at else extracted
+        left = fell > number
+        row = {"name": _STEP_NAMES[name], "documents": int(left.sum()), "tokens": int(words[left].sum())}
+        funnel.append(row)
+    return funnel
+
+
+def _counts(
+    table: pa.Table, columns: dict[str, list[str]], rules: list[str], kept: list[int], selection: Selection
+) -> dict[str, Any]:
+    words = table["words"].to_numpy()
+    mix: dict[str, dict[str, dict[str, int]]] = {"source": {}, "lang": {}}
+    for index in kept:
+        for name, groups in mix.items():
+            group = groups.setdefault(columns[name][index], {"documents": 0, "words": 0, "heldout": 0})
+            group["documents"] += 1
+            group["words"] += int(words[index])
+            group["heldout"] += columns["id"][index] in selection.heldout
+    chosen = pa.array(kept, pa.int64())
+    masked = {name: int(np.sum(table[name].take(chosen).to_numpy())) for name in ("emails", "phones", "ips")}
+    return {
+        "records": len(rules),
+        "kept": len(kept),
+        "heldout": len(selection.heldout),
+        "bytes_in": int(np.sum(table["bytes_in"].to_numpy())),
+        "words_out": int(words[kept].sum()),
+        "rejects": dict(sorted(group_rules(rules).items())),
+        "mix": {name: dict(sorted(groups.items())) for name, groups in mix.items()},
+        "masked": masked,
+    }

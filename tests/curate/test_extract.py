@@ -1,0 +1,126 @@
+import json
+import re
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from puna.curate.extract import decode, extract_page, is_cut_off, tidy
+
+PARAGRAPH = "<p>The mill stands by the river, and everyone in the village knows the way to it by heart.</p>"
+
+
+def page(inner: str) -> str:
+    menu = "<nav><ul><li><a href='/'>Home</a></li><li><a href='/b'>About us</a></li></ul></nav>"
+    return (
+        f"<html><head><title> A \n title</title></head><body>{menu}<main>{PARAGRAPH}{inner}{PARAGRAPH}</main>"
+        "<footer>Terms of use</footer></body></html>"
+    )
+
+
+def inner_text(inner: str) -> str:
+    plain = re.sub(r"</?p>", "", PARAGRAPH)
+    text = extract_page(page(inner)).text
+    assert text.count(plain) == 2
+    return text.split(plain)[1].strip("\n")
+
+
+def test_main_text_title_and_visible_text() -> None:
+    found = extract_page(page(""))
+    assert found.title == "A title"
+    assert "Home" not in found.text
+    assert "Terms of use" not in found.text
+    assert "Home" in found.visible
+    assert "Terms of use" in found.visible
+    assert extract_page(page(""), mode="full").text == found.visible
+
+
+@pytest.mark.parametrize(
+    ("inner", "expected"),
+    [
+        (
+            "<ul><li>flour</li> <li>salt and <a href='/w'>water</a> from the well</li></ul>",
+            "• flour\n• salt and water from the well",
+        ),
+        ("<ul>\n<li>\n<p>one</p><p>more</p></li>\n<li>two</li></ul>", "• one\n\nmore\n\n• two"),
+        ("<ol><li>mix</li><li>bake</li></ol>", "  1. mix\n  2. bake"),
+        ("<ul><li>bread<ul><li>rye</li></ul></li></ul>", "• bread\n• rye"),
+        ("<ul><li><a href='/1'>Story one</a></li><li><a href='/2'>Story two</a></li></ul>", ""),
+        ("<pre><code>def f(x):\n    if x:\n\treturn 1\n</code></pre>", "def f(x):\n    if x:\n\treturn 1"),
+        ("<p>Question: how many?<br>Answer: 4</p>", "Question: how many?\nAnswer: 4"),
+        ("<p>Let <img alt='\\frac{a}{b}' src='x.png'> be</p>", "Let \\frac{a}{b} be"),
+        ("<p>See <img alt='a llama' src='x.png'>here</p>", "See here"),
+        ("<p>Share this article</p><p>Read more »</p>", ""),
+        ("<div class='ad'>Buy the best pans now</div>", ""),
+        ("<script>var a = 1;</script><style>p {}</style><!-- no -->", ""),
+    ],
+)
+def test_blocks(inner: str, expected: str) -> None:
+    assert inner_text(inner) == expected
+
+
+def test_menu_only_page_falls_back_to_what_is_visible() -> None:
+    menu = "<html><body><ul><li><a href='/a'>Home</a></li><li><a href='/b'>News</a></li></ul></body></html>"
+    assert extract_page(menu).text == "  • Home\n  • News"
+
+
+def test_encodings() -> None:
+    text = "El niño comió más jamón que ayer en la plaza."
+    html = f"<html><head><meta charset='iso-8859-1'></head><body><p>{text}</p></body></html>"
+    assert extract_page(html.encode("iso-8859-1")).text == text
+    assert text in decode(html.replace("iso-8859-1", "utf-8").encode())
+    assert text in decode(html.encode("iso-8859-1"), "windows-1252")
+    assert decode("磨坊在河边".encode("gb18030"), "gb18030") == "磨坊在河边"
+    assert decode(b"plain", "no-such-charset") == "plain"
+    assert isinstance(decode(bytes(range(256))), str)
+
+
+def test_tidy() -> None:
+    assert tidy("a\r\nb\xa0c  \n\n\n\nd\u200b\x00e\n") == "a\nb c\n\nde"
+    assert tidy("cafe\u0301") == "café"
+    assert tidy("    indented\n  stays") == "    indented\n  stays"
+
+
+def test_cut_off() -> None:
+    assert is_cut_off(b"<html><body><p>He said")
+    assert not is_cut_off(b"<html><body><p>x</BODY >")
+    assert not is_cut_off(b"<p>a fragment")
+
+
+def word_f1(ours: str, truth: str) -> float:
+    a, b = Counter(re.findall(r"\w+", ours)), Counter(re.findall(r"\w+", truth))
+    common = sum((a & b).values())
+    return 2 * common / (sum(a.values()) + sum(b.values()))
+
+
+def test_real_articles_against_ground_truth(shared_data: Path) -> None:
+    """91 news and blog pages: 0.927 measured on 2026-11-21 (all visible text gives 0.62)."""
+    folder = shared_data / "web-article-extraction"
+    truth = json.loads((folder / "ground-truth.json").read_text())
+    scores = []
+    with tarfile.open(folder / "html.tar.xz") as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            if content is not None:
+                expected = truth[Path(member.name).stem]["articleBody"]
+                scores.append(word_f1(extract_page(content.read()).text, expected))
+    assert len(scores) == 91
+    assert sum(scores) / len(scores) > 0.91
+
+
+def test_real_pages_keep_and_leave_out_annotated_segments(shared_data: Path) -> None:
+    """Segments that must and must not come out of 43 pages in several languages; 0.961 and 0.775 measured."""
+    folder = shared_data / "web-trafilatura"
+    pages = json.loads((folder / "annotations-cc.json").read_text())
+    with tarfile.open(folder / "pages-cc.tar.xz") as archive:
+        files = {Path(m.name).name: archive.extractfile(m).read() for m in archive if m.isfile()}  # type: ignore[union-attr]
+    kept = wanted = absent = unwanted = 0
+    for page in pages.values():
+        text = " ".join(extract_page(files[Path(page["file"]).name]).text.split())
+        wanted += len(page["with"])
+        kept += sum(" ".join(segment.split()) in text for segment in page["with"])
+        unwanted += len(page["without"])
+        absent += sum(" ".join(segment.split()) not in text for segment in page["without"])
+    assert kept / wanted > 0.94
+    assert absent / unwanted > 0.75
