@@ -31,7 +31,9 @@ tokenizer_app = typer.Typer(no_args_is_help=True, help="Encode and decode text w
 app.add_typer(tokenizer_app, name="tokenizer")
 
 RecipeArgument = Annotated[Path, typer.Argument(help="A recipe, for example recipes/nano.yaml")]
-SetOption = Annotated[list[str], typer.Option("--set", help="Change a setting: --set sft.optimizer.lr=1e-3, --set data=DIR")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", help="Change a setting: --set sft.optimizer.lr=1e-3, --set data=DIR")
+]
 OutOption = Annotated[Path | None, typer.Option(help="Run folder (default: runs/NAME)")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output")]
 ModelArgument = Annotated[Path, typer.Argument(help="A model folder in Hugging Face layout, e.g. runs/nano/export")]
@@ -66,8 +68,12 @@ def run(
     until: Annotated[str | None, typer.Option(help="Stop after this stage")] = None,
     out: OutOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say what would run and why; run nothing")] = False,
-    seeds: Annotated[str | None, typer.Option(help="Run replicas, for example 0,1,2; `puna compare` aggregates them")] = None,
-    crawl: Annotated[list[str], typer.Option(help="Your own WARC, HTML folder, JSONL, Parquet or text as the crawl")] = [],
+    seeds: Annotated[
+        str | None, typer.Option(help="Run replicas, for example 0,1,2; `puna compare` aggregates them")
+    ] = None,
+    crawl: Annotated[
+        list[str], typer.Option(help="Your own WARC, HTML folder, JSONL, Parquet or text as the crawl")
+    ] = [],
     json_: JsonOption = False,
 ) -> None:
     """Run a recipe from its first unfinished stage to its last.
@@ -167,7 +173,9 @@ def report(run: RunArgument, json_: JsonOption = False) -> None:
 @app.command()
 def compare(
     run_a: RunArgument,
-    run_b: Annotated[Path | None, typer.Argument(help="The run to compare with; without it, RUN_A's replicas are summed up")] = None,
+    run_b: Annotated[
+        Path | None, typer.Argument(help="The run to compare with; without it, RUN_A's replicas are summed up")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Compare two runs, or the replicas of one, score by score with 95% intervals.
@@ -192,7 +200,10 @@ def gc(
     for path, size in found:
         print(f"{size / 2**20:10.1f} MiB  {path}")
     total = sum(size for _, size in found) / 2**20
-    print(f"{'Removed' if yes else 'Unused'}: {len(found)} folders, {total:.1f} MiB" + ("" if yes or not found else " (--yes removes them)"))
+    print(
+        f"{'Removed' if yes else 'Unused'}: {len(found)} folders, {total:.1f} MiB"
+        + ("" if yes or not found else " (--yes removes them)")
+    )
 
 
 @app.command()
@@ -257,7 +268,9 @@ def generate(
     engine = Engine(*_load_model(model))
     completions = engine.generate([prompt], params)
     if json_:
-        rows = [{"text": one.text, "finish_reason": one.finish_reason, "num_tokens": len(one.tokens)} for one in completions]
+        rows = [
+            {"text": one.text, "finish_reason": one.finish_reason, "num_tokens": len(one.tokens)} for one in completions
+        ]
         print(json.dumps(rows, ensure_ascii=False))
         return
     for one in completions:
@@ -353,12 +366,20 @@ def _run_until_kind(path: Path, set_: list[str], out: Path | None, kind: str) ->
 
 
 def _explain(recipes: list[Recipe], folder: Path, replicas: bool, as_json: bool) -> None:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for recipe in recipes:
         place = folder / f"seed-{recipe.seed}" if replicas else folder
         for one in plan(recipe, STAGES, folder, place):
             does = "reuse" if one.reused else "run"
-            rows.append({"seed": recipe.seed, "stage": one.name, "does": does, "why": one.reasons, "fingerprint": one.fingerprint})
+            rows.append(
+                {
+                    "seed": recipe.seed,
+                    "stage": one.name,
+                    "does": does,
+                    "why": one.reasons,
+                    "fingerprint": one.fingerprint,
+                }
+            )
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
         return
@@ -378,7 +399,13 @@ def _status_row(name: str, manifest: dict[str, Any] | None, beat: dict[str, Any]
     if beat and (beat["running"] or manifest is None):
         share = f" {100 * beat['done'] / beat['total']:.0f}%" if beat.get("total") else ""
         state = ("running" if beat["running"] else "stopped") + share
-        return {"stage": name, "state": state, "seconds": beat["seconds"], "peak_memory_bytes": 0, "metrics": beat.get("metrics", {})}
+        return {
+            "stage": name,
+            "state": state,
+            "seconds": beat["seconds"],
+            "peak_memory_bytes": 0,
+            "metrics": beat.get("metrics", {}),
+        }
     if manifest is None:
         return {"stage": name, "state": "missing", "seconds": 0.0, "peak_memory_bytes": 0, "metrics": {}}
     kept = {key: manifest[key] for key in ("seconds", "peak_memory_bytes")}

@@ -48,4 +48,6 @@ STAGES: dict[str, Any] = {
 
 def small_recipe(settings: dict[str, Any] | None = None) -> Recipe:
     """The small recipe with `settings` laid over it."""
-    return Recipe.from_values({"name": "small", "seed": 7, "mesh": {"threads": 1, "workers": 1}, "stages": STAGES}, settings)
+    return Recipe.from_values(
+        {"name": "small", "seed": 7, "mesh": {"threads": 1, "workers": 1}, "stages": STAGES}, settings
+    )

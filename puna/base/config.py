@@ -110,7 +110,9 @@ def _fields_at(model: Any, location: Iterable[str | int]) -> list[str]:
             if part not in model.model_fields:
                 continue
             model = model.model_fields[str(part)].annotation
-        model = next((arg for arg in _leaves(model) if isinstance(arg, type) and issubclass(arg, pydantic.BaseModel)), model)
+        model = next(
+            (arg for arg in _leaves(model) if isinstance(arg, type) and issubclass(arg, pydantic.BaseModel)), model
+        )
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, pydantic.BaseModel) else []
 
 

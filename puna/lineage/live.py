@@ -129,8 +129,8 @@ class _Row:
             mark = Text("✓", "green" if self.state == "done" else "dim green")
             when = clock(self.seconds) if self.state == "done" else "reused"
             return mark, self.name, "", Text(when, "dim"), Text(_metrics(self.metrics), "dim")
-        mark, style = ("✗", "red") if self.state == "stopped" else ("·", "dim")
-        return Text(mark, style), Text(self.name, style), "", "", ""
+        sign, style = ("✗", "red") if self.state == "stopped" else ("·", "dim")
+        return Text(sign, style), Text(self.name, style), "", "", ""
 
     def _timing(self, share: float) -> Text:
         seconds = time.monotonic() - self._started

@@ -1,5 +1,6 @@
 """The peak memory of this process and its children while a stage runs."""
 
+import contextlib
 import os
 import resource
 import threading
@@ -23,10 +24,8 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> "PeakMemory":
-        try:
+        with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            pass
         self._thread.start()
         return self
 

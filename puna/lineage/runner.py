@@ -1,6 +1,6 @@
 """Run a recipe: plan every stage's fingerprint, reuse what exists, make what does not, in order.
 
-    for stage in planned:  reuse | lock -> partial folder -> run(config, inputs, out) -> commit (one rename)
+for stage in planned:  reuse | lock -> partial folder -> run(config, inputs, out) -> commit (one rename)
 """
 
 import datetime
@@ -105,7 +105,9 @@ def run(
         manifests.append(manifest)
         if watch:
             watch.finished(one, manifest)
-    located = [{**m, "artifact": os.path.relpath(store.folder(m["stage"], m["fingerprint"]), folder)} for m in manifests]
+    located = [
+        {**m, "artifact": os.path.relpath(store.folder(m["stage"], m["fingerprint"]), folder)} for m in manifests
+    ]
     report = build_report(located, recipe.model_dump(mode="json"))
     path = write_report(report, located, folder)
     return RunResult(folder, manifests, report, path, [one.name for one in planned if not one.reused])
@@ -119,11 +121,13 @@ def plan(recipe: Recipe, stages: Mapping[str, Stage], out: Path, folder: Path | 
     store, planned = Store(out), dict[str, Planned]()
     for name, spec in recipe.stages.items():
         if spec.kind not in stages:
-            raise ConfigError(f'{name}.kind: no kind "{spec.kind}"{did_you_mean(spec.kind, stages)}; known: {", ".join(stages)}')
+            raise ConfigError(
+                f'{name}.kind: no kind "{spec.kind}"{did_you_mean(spec.kind, stages)}; known: {", ".join(stages)}'
+            )
         stage = stages[spec.kind]
         config = validate(stage.settings(), spec.config, name)
         inputs, input_prints = _resolve_inputs(recipe, spec, planned, store)
-        made_of = {
+        made_of: dict[str, Any] = {
             "source": source_hashes(stage.module),
             "config": config.resolved(hardware=False),
             "inputs": input_prints,
@@ -156,7 +160,7 @@ def _reuse_or_make(store: Store, one: Planned, recipe: Recipe, watch: Watcher | 
 def _make(store: Store, one: Planned, recipe: Recipe, watch: Watcher | None) -> dict[str, Any]:
     partial = store.partial(one.name, one.fingerprint)
     threads = _resolved_once(partial, recipe)
-    started = datetime.datetime.now(datetime.timezone.utc)
+    started = datetime.datetime.now(datetime.UTC)
     out = StageOutput(
         partial,
         seed=one.seed,
@@ -199,7 +203,9 @@ def _resolve_inputs(
     paths: dict[str, Path | list[Path]] = {}
     prints: dict[str, Any] = {}
     for name, value in spec.inputs.items():
-        found = [_resolve(recipe, reference, planned, store) for reference in ([value] if isinstance(value, str) else value)]
+        found = [
+            _resolve(recipe, reference, planned, store) for reference in ([value] if isinstance(value, str) else value)
+        ]
         paths[name] = found[0][0] if isinstance(value, str) else [path for path, _ in found]
         prints[name] = [one_print for _, one_print in found]
     return paths, prints
@@ -284,5 +290,3 @@ def rebuild_report(folder: Path) -> tuple[dict[str, Any], Path]:
         raise ArtifactError(f"expected finished stages in {folder}, found none; `puna run` the recipe first")
     report = build_report(manifests, recipe)
     return report, write_report(report, manifests, folder)
-
-

@@ -1,11 +1,11 @@
 """Where a run keeps what it made.
 
-    runs/NAME/
-      artifacts/STAGE-FINGERPRINT/   finished artifacts, each with manifest.json
-      STAGE -> artifacts/...         what the last run of the recipe used
-      .partial/STAGE-FINGERPRINT/    an artifact in the making, and its lock
-      recipe.json, report.html, report.json
-      seed-1/ ...                    replicas (`--seeds`): their own links and report, the same artifacts
+runs/NAME/
+  artifacts/STAGE-FINGERPRINT/   finished artifacts, each with manifest.json
+  STAGE -> artifacts/...         what the last run of the recipe used
+  .partial/STAGE-FINGERPRINT/    an artifact in the making, and its lock
+  recipe.json, report.html, report.json
+  seed-1/ ...                    replicas (`--seeds`): their own links and report, the same artifacts
 """
 
 import contextlib
@@ -124,7 +124,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(folder / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
         came = manifest.get("format_version") if isinstance(manifest, dict) else type(manifest).__name__
-        raise ArtifactError(f"{folder}: expected format_version {FORMAT_VERSION}, came {came}; use the Puna that wrote it")
+        raise ArtifactError(
+            f"{folder}: expected format_version {FORMAT_VERSION}, came {came}; use the Puna that wrote it"
+        )
     return manifest
 
 
@@ -145,7 +147,9 @@ def verify_files(folder: Path, manifest: dict[str, Any]) -> None:
 
 def referenced_artifacts(root: Path) -> set[Path]:
     """Artifact folders that a link of the run or of one of its replicas leads to."""
-    links = [path for run in (root, *root.glob("seed-*")) if run.is_dir() for path in run.iterdir() if path.is_symlink()]
+    links = [
+        path for run in (root, *root.glob("seed-*")) if run.is_dir() for path in run.iterdir() if path.is_symlink()
+    ]
     return {link.resolve() for link in links if link.exists()}
 
 

@@ -1,6 +1,6 @@
 """Supervised fine-tuning: cross-entropy on what the assistant says, everything else masked (Llama 3, section 4.1.3).
 
-    dialogs.jsonl -> Llama 3 dialog format + mask -> pack (document mask) -> the loop of pretraining -> chat model
+dialogs.jsonl -> Llama 3 dialog format + mask -> pack (document mask) -> the loop of pretraining -> chat model
 """
 
 import numpy as np
@@ -48,7 +48,7 @@ class DialogSequences:
 
 
 def run(config: SftConfig, inputs: Inputs, out: StageOutput) -> None:
-    """Fine-tune a model on dialogs. Inputs: `model` (Hugging Face folder), `dialogs` (JSONL files of any known form)."""
+    """Fine-tune a model on dialogs. Inputs: `model` (Hugging Face folder), `dialogs` (JSONL, any known form)."""
     prepare_machine(out.threads)
     tokenizer = Tokenizer.load(inputs.one("model"))
     dialogs = read_dialogs(inputs.many("dialogs"))
@@ -63,9 +63,7 @@ def run(config: SftConfig, inputs: Inputs, out: StageOutput) -> None:
     out.panels.append(loss_panel(log, "Fine-tuning loss"))
 
 
-def encode(
-    dialogs: list[Messages], tokenizer: Tokenizer, row_tokens: int
-) -> tuple[DialogSequences, dict[str, float]]:
+def encode(dialogs: list[Messages], tokenizer: Tokenizer, row_tokens: int) -> tuple[DialogSequences, dict[str, float]]:
     """Encode dialogs, leaving out those that are longer than a row, and count.
 
     Raises DataError if no token would be learned.

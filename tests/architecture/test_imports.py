@@ -1,4 +1,4 @@
-"""Who may import whom: the table of docs/architecture.md, checked in the source; and no work of one house in another."""
+"""Who may import whom: the table of docs/architecture.md, checked in the source."""
 
 import ast
 import re

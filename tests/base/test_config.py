@@ -16,12 +16,14 @@ class Inner(Config):
 
 class Outer(Config):
     inner: Inner = Inner()
-    items: list[Inner] = []
+    items: tuple[Inner, ...] = ()
     workers: Annotated[int, Hardware] = 2
 
 
 def test_unknown_settings_at_any_depth() -> None:
-    with pytest.raises(ConfigError, match=r'^s\.iner: unknown setting; did you mean "inner"\?; known: inner, items, workers$'):
+    with pytest.raises(
+        ConfigError, match=r'^s\.iner: unknown setting; did you mean "inner"\?; known: inner, items, workers$'
+    ):
         validate(Outer, {"iner": {}}, "s")
     with pytest.raises(ConfigError, match=r's\.inner\.rat: unknown setting; did you mean "rate"'):
         validate(Outer, {"inner": {"rat": 1}}, "s")

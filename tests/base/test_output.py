@@ -29,10 +29,14 @@ def test_finished_units_are_kept_by_the_next_attempt(tmp_path: Path) -> None:
 def test_half_made_files_are_removed(tmp_path: Path) -> None:
     out = StageOutput(tmp_path)
     _write(out, "whole.txt", "x")
-    with pytest.raises(ValueError, match="boom"):
+
+    def fail() -> None:
         with out.unit("broken.txt") as unit:
             unit.path.write_text("half")
             raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        fail()
     assert not out.done("broken.txt") and not list(out.path.glob("*broken*"))
     (out.path / ".part-killed.txt").write_text("half")  # as a kill would leave them:
     (out.path / "renamed-without-record.txt").write_text("x")

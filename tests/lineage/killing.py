@@ -3,7 +3,7 @@
     python tests/lineage/killing.py RECIPE.json OUT JOB...
 
 Jobs: `count` prints the number of boundaries of a clean run; `sweep FIRST STRIDE` kills a fresh run at boundary FIRST,
-FIRST + STRIDE, ... and each time runs it again; `chain SEED TIMES` kills one run at TIMES random moments and finishes it.
+FIRST + STRIDE, ... and each time runs it again; `chain SEED TIMES` kills one run TIMES times and finishes it.
 Every job prints one JSON object with the checksums of the finished artifacts. A boundary is the moment before or after
 any fsync, rename, replace, symlink or unlink. This is a program of its own because it forks: it must have one thread.
 """
@@ -71,7 +71,11 @@ def _chain(recipe: Recipe, out: Path, seed: int, times: int) -> dict[str, Any]:
 
 
 def _child(
-    recipe: Recipe, out: Path, kill_at: int | None = None, counter: Path | None = None, kill_after_s: float | None = None
+    recipe: Recipe,
+    out: Path,
+    kill_at: int | None = None,
+    counter: Path | None = None,
+    kill_after_s: float | None = None,
 ) -> int:
     pid = os.fork()
     if pid == 0:
@@ -127,7 +131,10 @@ def _checksums(recipe: Recipe, out: Path) -> dict[str, Any]:
     """SHA-256 of every file of every finished artifact, by stage."""
     return {
         "stages": {
-            name: {file: record["sha256"] for file, record in json.loads((out / name / "manifest.json").read_text())["files"].items()}
+            name: {
+                file: record["sha256"]
+                for file, record in json.loads((out / name / "manifest.json").read_text())["files"].items()
+            }
             for name in recipe.stages
         }
     }

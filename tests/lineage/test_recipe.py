@@ -23,7 +23,11 @@ def _write(tmp_path: Path, **files: str) -> Path:
 
 
 def test_variables_settings_and_extends(tmp_path: Path) -> None:
-    folder = _write(tmp_path, base=BASE, mine="extends: base.yaml\nname: mine\nstages: {train: null, curate: {config: {rules: {max: 9}}}}")
+    folder = _write(
+        tmp_path,
+        base=BASE,
+        mine="extends: base.yaml\nname: mine\nstages: {train: null, curate: {config: {rules: {max: 9}}}}",
+    )
     recipe = Recipe.load(folder / "mine.yaml", {"data": "/d", "curate.rules.min_words": 5, "seed": 4})
     assert list(recipe.stages) == ["curate"] and (recipe.name, recipe.seed) == ("mine", 4)
     assert recipe.stages["curate"].inputs == {"crawl": "/d/web"}

@@ -19,7 +19,10 @@ EXPECTED = [{"role": "user", "content": "Add.\n\n1 and 2"}, {"role": "assistant"
         {"instruction": "Add.", "input": "1 and 2", "output": "3"},
         {"instruction": "Add. ", "instances": [{"input": "1 and 2", "output": "3 "}]},
         {"prompt": "Add.\n\n1 and 2", "response": "3"},
-        {"prompt": "Below is an instruction that x.\n\n### Instruction:\nAdd.\n\n1 and 2\n\n### Response:\n", "response": "3"},
+        {
+            "prompt": "Below is an instruction that x.\n\n### Instruction:\nAdd.\n\n1 and 2\n\n### Response:\n",
+            "response": "3",
+        },
     ],
 )
 def test_forms(row: dict[str, object]) -> None:

@@ -23,7 +23,9 @@ DIALOG = [{"role": "user", "content": "Say green."}, {"role": "assistant", "cont
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return train_tokenizer(["say green and red and blue, please"] * 5, TokenizerConfig(vocab_size=290, num_special=16, digits=1))
+    return train_tokenizer(
+        ["say green and red and blue, please"] * 5, TokenizerConfig(vocab_size=290, num_special=16, digits=1)
+    )
 
 
 def test_targets_are_the_assistant_s_tokens_and_its_end(tokenizer: Tokenizer) -> None:
@@ -45,7 +47,9 @@ def test_nothing_to_learn_is_an_error_and_long_dialogs_are_counted(tokenizer: To
 
 
 def test_a_model_learns_to_say_it(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    shape = LlamaConfig(dim=32, layers=2, heads=2, kv_heads=1, ffn_dim=64, vocab_size=tokenizer.vocab_size, max_position=256)
+    shape = LlamaConfig(
+        dim=32, layers=2, heads=2, kv_heads=1, ffn_dim=64, vocab_size=tokenizer.vocab_size, max_position=256
+    )
     (tmp_path / "base").mkdir()
     save_model(Llama(shape, seed=1), tokenizer, tmp_path / "base")
     write_jsonl(tmp_path / "d.jsonl", [{"messages": DIALOG}] * 16)

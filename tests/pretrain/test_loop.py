@@ -43,7 +43,8 @@ def _loader() -> Loader:
 def _config(**changes: object) -> LoopConfig:
     schedule = ScheduleConfig(warmup_steps=2)
     return LoopConfig(
-        optimizer=OptimizerConfig(lr=1e-2, schedule=schedule), **{"micro_batch": 2, "checkpoint_interval_s": 0.0, **changes}
+        optimizer=OptimizerConfig(lr=1e-2, schedule=schedule),
+        **{"micro_batch": 2, "checkpoint_interval_s": 0.0, **changes},
     )
 
 
@@ -85,7 +86,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> No
     victim.write_bytes(victim.read_bytes()[:-1] + b"?")
     steps: list[float] = []
     resumed = _model(seed=5)
-    train(resumed, _loader().batch, 6, _config(), StageOutput(tmp_path / "run", watch=lambda look: steps.append(look.done)))
+    train(
+        resumed,
+        _loader().batch,
+        6,
+        _config(),
+        StageOutput(tmp_path / "run", watch=lambda look: steps.append(look.done)),
+    )
     assert steps == [6]  # only the last step again
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()))
 

@@ -28,6 +28,8 @@ BIRDS = ("an owl", "the heron", "a grey heron", "a crow")
         ("The answer is unknown. We count 5 and 8.", "8"),
         ("5 eggs * 2 = 10\n#### 10\n", "10"),
         ("#### -1,000", "-1000"),
+        ("The answer is 5.\n#### 6", "6"),
+        ("#### 6\nThe answer is 5.", "5"),
         (r"so \boxed{\frac{3}{4}} of 12", "3/4"),
         (r"so $\boxed{-\dfrac{1}{2}}$", "-1/2"),
         (r"\boxed{1{,}024}", "1024"),

@@ -1,4 +1,4 @@
-"""One small world, written once, and a reader of worked answers that knows nothing of puna.world."""
+"""Two small worlds, written once, and a reader of word problems that knows nothing of puna.world."""
 
 import html
 import re
@@ -25,6 +25,14 @@ SMALL = WorldConfig(
     num_preferences=600,
     num_files=3,
 )
+LARGER = SMALL.model_copy(
+    update={
+        "operations": ("bags", "gain", "lose", "double", "halve", "share", "price", "change", "goal"),
+        "largest_number": 60,
+        "num_wordings": 12,
+    }
+)
+"""All that word problems can have; the default has less."""
 SEED = 11
 
 
@@ -33,6 +41,7 @@ class World:
     """A written world as a later stage sees it: files only."""
 
     folder: Path
+    config: WorldConfig = SMALL
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         return list(read_jsonl(self.folder / name))
@@ -59,16 +68,35 @@ class World:
             if kind == "text/html"
         ]
 
-    def training_blocks(self) -> list[tuple[str, str]]:
-        """Every (question, worked answer) of pages, dialogs and preferences that ends in a number."""
+    def page_blocks(self) -> list[tuple[str, str]]:
+        """Every (question, worked answer) of the pages that ends in a number."""
+        return [
+            b
+            for text in self.page_texts()
+            for b in re.findall(r"Question: (.*)\nAnswer: (.*The answer is \d+\.)", text)
+        ]
+
+    def dialog_blocks(self) -> list[tuple[str, str]]:
+        """Every (question, worked answer) of the dialogs that ends in a number."""
         blocks = []
-        for text in self.page_texts():
-            blocks += re.findall(r"Question: (.*)\nAnswer: (.*The answer is \d+\.)", text)
         for row in self.rows("dialogs/train.jsonl"):
             turns = [m["content"] for m in row["messages"] if m["role"] != "system"]
             pairs = zip(turns[::2], turns[1::2], strict=True)
             blocks += [(q, a) for q, a in pairs if re.search(r"=.*The answer is \d+\.$", a)]
         return blocks
+
+    def judged_blocks(self) -> list[tuple[str, str, str]]:
+        """Every (question, better answer, worse answer) of the preferences whose better answer ends in a number."""
+        blocks = []
+        for row in self.rows("dialogs/preferences.jsonl"):
+            better, worse = (row["rejected"], row["chosen"]) if row["error"] else (row["chosen"], row["rejected"])
+            if re.search(r"The answer is \d+\.$", better):
+                blocks.append((row["prompt"][0]["content"], better, worse))
+        return blocks
+
+    def training_blocks(self) -> list[tuple[str, str]]:
+        """Every (question, worked answer) of pages, dialogs and preferences."""
+        return self.page_blocks() + self.dialog_blocks() + [(q, better) for q, better, _ in self.judged_blocks()]
 
     def all_training_text(self) -> str:
         """Everything that training may see, as one text."""
@@ -81,51 +109,82 @@ class World:
 
 @dataclass(frozen=True)
 class Worked:
-    """A worked answer read back from its words."""
+    """A word problem solved from its story, and whether the worked answer says the same."""
 
     order: tuple[str, ...]
     operands: tuple[int, ...]
+    values: tuple[int, ...]
+    start: str
+    """The sentence of the first number; none if the story begins with containers."""
+    sentences: tuple[str, ...]
+    """One for each operation."""
     right: bool
 
 
-_SIGNS = (
-    ("All ", "*", "bags", False),
-    ("With ", "+", "gain", False),
-    ("Without ", "-", "lose", False),
-    ("Twice ", "*", "double", False),
-    ("Half ", "/", "halve", False),
-    ("One of ", "/", "share", False),
-    ("At ", "*", "price", False),
-    ("From ", "-", "change", True),
-    ("To reach ", "-", "goal", True),
+# The first that fits a sentence tells its operation: "takes half of the eggs" halves, "takes 3 eggs" takes away.
+_KEY_WORDS = (
+    ("double", r"twice|doubles|doubled"),
+    ("halve", r"[Hh]alf"),
+    ("share", r"equal|equally"),
+    ("change", r"note of \d+ coins"),
+    ("price", r"coins each|coins for each|Each of|Every one of"),
+    ("bags", r"each"),
+    ("gain", r"more"),
+    ("goal", r"wants|needs|would like|plan|hopes|must|promised|dreams|wish|should"),
+    ("lose", r"gives|loses|takes|uses|lost|hands"),
 )
 
 
-def read_working(working: str) -> Worked:
-    """Operations, operands and correctness of a worked answer, from its first words and its equations."""
-    *steps, final = working.rstrip(".").split(". ")
-    order, operands, right, value = [], [], True, None
-    for step in steps:
-        left, sign, other, result = re.search(r"(\d+)([-+*/])(\d+)=(\d+)\b", step).groups()  # type: ignore[union-attr]
-        a, b = int(left), int(other)
-        name, is_reversed = next((n, r) for start, s, n, r in _SIGNS if step.startswith(start) and s == sign)
-        x, new = (b, a) if is_reversed else (a, b)
-        true = {"+": a + b, "-": a - b, "*": a * b, "/": a / max(b, 1)}[sign]
-        right &= true == int(result) >= 0 and value in (None, x)
-        order.append(name)
-        operands += [x, new] if not operands else [new]
-        value = int(result)
-    right &= final == f"The answer is {value}"
-    return Worked(tuple(order), tuple(operands), right)
+def read_working(question: str, working: str) -> Worked:
+    """Solve the story by its key words and numbers; right means that the working is exactly these equations.
+
+    Raises ValueError for a sentence without an operation or with other numbers than the operation has.
+    """
+    tale, ending = re.fullmatch(r"(?:[A-Z][a-z ]+\. )?(.*)\. ([^.?]+)\?.*", question).groups()  # type: ignore[union-attr]
+    sentences = tale.split(". ")
+    first = [int(n) for n in re.findall(r"\d+", sentences[0])]
+    start = "" if len(first) == 2 else sentences.pop(0)
+    order, operands, values, equations, right = [], first[:1], first[:1], [], True
+    for sentence in sentences:
+        name = next((name for name, words in _KEY_WORDS if re.search(rf"\b(?:{words})\b", sentence)), "")
+        numbers = [int(n) for n in re.findall(r"\d+", sentence)]
+        if (name == "bags") != (numbers == first and not start) or not name:
+            raise ValueError(f"expected one operation in each sentence, came {sentence!r}")
+        (new,) = [2] if name in ("double", "halve") and not numbers else numbers[1:] if name == "bags" else numbers
+        x = values[-1]
+        equation, value = {
+            "bags": (f"{x}*{new}", x * new),
+            "gain": (f"{x}+{new}", x + new),
+            "lose": (f"{x}-{new}", x - new),
+            "double": (f"{x}*{new}", x + x),
+            "halve": (f"{x}/{new}", x // 2),
+            "share": (f"{x}/{new}", x // new),
+            "price": (f"{x}*{new}", x * new),
+            "change": (f"{new}-{x}", new - x),
+            "goal": (f"{new}-{x}", new - x),
+        }[name]
+        right &= value >= 0 and (name not in ("halve", "share") or value * new == x)
+        order, operands, values = [*order, name], [*operands, new], [*values, value]
+        equations.append(f"{equation}={value}. ")
+    unit = "coins" if "price" in order else re.findall(r"\d+ (?:more )?(\w+)", tale)[1 - bool(start)]
+    asked = {"change": r"\bback\b|\bchange\b", "goal": rf"\b{unit}\b.*\b(missing|needs?|needed)\b"}
+    right &= bool(re.search(asked.get(order[-1], rf"\b{unit}\b (?!are missing|.*\bneed)"), ending))
+    right &= working == f"{''.join(equations)}The answer is {values[-1]}."
+    return Worked(tuple(order), tuple(operands), tuple(values), start, tuple(sentences), right)
 
 
 def write_world(folder: Path, seed: int = SEED, config: WorldConfig = SMALL) -> World:
     """Run the stage into a folder."""
     out = StageOutput(folder, seed=seed)
     run(config, Inputs({}), out)
-    return World(out.path)
+    return World(out.path, config)
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return write_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return write_world(tmp_path_factory.mktemp("larger"), config=LARGER)

@@ -46,6 +46,16 @@ def test_no_exam_wording_occurs_in_training_about_anyone(world: World) -> None:
         assert not [row["id"] for row in world.exam(task) if row["question"] in text]
 
 
+def test_development_items_have_wordings_of_their_own(world: World) -> None:
+    facts = make_facts(SEED, SMALL.num_people, SMALL.num_wares, SMALL.num_places)
+    wording = {t.replace("{n}", f.subject): t for f in facts for t in EXAM_QUESTIONS[f.attribute]}
+    exam, dev = (
+        {wording[row["question"]] for row in world.rows(f"exams/{name}.jsonl")}
+        for name in ("village-choice", "dev-village-choice")
+    )
+    assert len(exam) > 25 and len(dev) > 7 and not exam & dev
+
+
 def test_nobody_asks_about_the_exam_half(world: World) -> None:
     facts = make_facts(SEED, SMALL.num_people, SMALL.num_wares, SMALL.num_places)
     unasked = {fact.subject for fact in facts if not fact.asked}

@@ -72,3 +72,12 @@ def test_settings_that_ask_for_too_much_are_refused() -> None:
         WorldConfig(page_shares={"poem": 1.0})
     with pytest.raises(ValueError, match="1, 2, 3 and 4 steps"):
         WorldConfig(step_shares={5: 1.0})
+    for few in ((), ("gain", "gain")):
+        with pytest.raises(ValueError, match="each named once"):
+            WorldConfig(operations=few)
+    with pytest.raises(ValueError, match='"price" beside "change"'):
+        WorldConfig(operations=("gain", "change"))
+    with pytest.raises(ValueError, match="greater than or equal to 2"):
+        WorldConfig(operand_split=1)
+    with pytest.raises(ConfigError, match="allow more operations"):
+        village.Village(SMALL.model_copy(update={"operations": ("double",)}), 0).corpus  # noqa: B018
