@@ -31,7 +31,7 @@ STAGES: dict[str, Any] = {
         "inputs": {"tokens": "tokens", "tokenizer": "tokenizer"},
         "config": {
             **LOOP,
-            "num_tokens": 1024 * 6,
+            "num_tokens": 1024 * 4,
             "row_tokens": 128,
             "batch_rows": 8,
             "model": {"dim": 32, "layers": 2, "heads": 2, "kv_heads": 1, "ffn_dim": 64},

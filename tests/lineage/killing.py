@@ -2,10 +2,11 @@
 
     python tests/lineage/killing.py RECIPE.json OUT JOB...
 
-Jobs: `count` prints the number of boundaries of a clean run; `sweep FIRST STRIDE` kills a fresh run at boundary FIRST,
-FIRST + STRIDE, ... and each time runs it again; `chain SEED TIMES` kills one run TIMES times and finishes it.
-Every job prints one JSON object with the checksums of the finished artifacts. A boundary is the moment before or after
-any fsync, rename, replace, symlink or unlink. This is a program of its own because it forks: it must have one thread.
+`count` makes a clean run and prints its boundaries; `sweep CLEAN FIRST STRIDE` takes each stage of the recipe, its
+inputs from the clean run, kills it at boundary FIRST, FIRST + STRIDE, ... and each time runs it again; `chain SEED TIMES`
+kills one run TIMES times at random moments and finishes it. Every job prints one JSON object with the checksums of the
+finished artifacts. A boundary is the moment before or after any fsync, rename, replace or symlink. This is a program of
+its own because it forks: it must have one thread.
 """
 
 import contextlib
@@ -25,48 +26,60 @@ import torch
 from puna.lineage import Recipe, run
 from puna.stages import STAGES
 
-_CALLS = ("fsync", "rename", "replace", "symlink", "unlink")
+_CALLS = ("fsync", "rename", "replace", "symlink")
 
 
 def main() -> None:
     """Read the job from the command line and print its result."""
     recipe = Recipe.from_values(json.loads(Path(sys.argv[1]).read_text()))
-    out, job, *numbers = Path(sys.argv[2]), sys.argv[3], *sys.argv[4:]
+    out, job, arguments = Path(sys.argv[2]), sys.argv[3], sys.argv[4:]
     torch.set_num_threads(1)
     for spec in recipe.stages.values():
         STAGES[spec.kind].function()  # imported once, before any fork
-    result = {"count": _count, "sweep": _sweep, "chain": _chain}[job](recipe, out, *map(int, numbers))
-    print(json.dumps(result))
+    jobs: dict[str, Callable[..., dict[str, Any]]] = {"count": _count, "sweep": _sweep, "chain": _chain}
+    print(json.dumps(jobs[job](recipe, out, *arguments)))
 
 
 def _count(recipe: Recipe, out: Path) -> dict[str, Any]:
     counter = out.with_name("count.txt")
-    assert _child(recipe, out, kill_at=None, counter=counter) == 0
+    assert _child(recipe, out, counter=counter) == 0
     return {"boundaries": int(counter.read_text()), **_checksums(recipe, out)}
 
 
-def _sweep(recipe: Recipe, out: Path, first: int, stride: int) -> dict[str, Any]:
-    results, boundary = [], first
-    while True:
-        shutil.rmtree(out, ignore_errors=True)
-        status = _child(recipe, out, kill_at=boundary)
-        if status == 0:  # the run has fewer boundaries than this
-            return {"killed": len(results), "results": results}
-        assert status == -signal.SIGKILL, f"boundary {boundary}: exit {status}"
-        assert _child(recipe, out, kill_at=None) == 0, f"resuming after boundary {boundary} failed"
-        results.append({"boundary": boundary, **_checksums(recipe, out)})
-        boundary += stride
+def _sweep(recipe: Recipe, out: Path, clean: str, first: str, stride: str) -> dict[str, Any]:
+    results = []
+    names = list(recipe.stages)
+    for place, name in enumerate(names):
+        part, boundary = recipe.until(name), int(first)
+        while True:
+            _inputs_of(Path(clean), out, names[:place])
+            status = _child(part, out, kill_at=boundary)
+            if status == 0:  # the stage has fewer boundaries than this
+                break
+            assert status == -signal.SIGKILL, f"{name}, boundary {boundary}: exit {status}"
+            assert _child(part, out) == 0, f"running {name} again after a kill at boundary {boundary} failed"
+            results.append({"stage": name, "boundary": boundary, "files": _checksums(part, out)["stages"][name]})
+            boundary += int(stride)
+    return {"killed": len(results), "results": results}
 
 
-def _chain(recipe: Recipe, out: Path, seed: int, times: int) -> dict[str, Any]:
-    rng, killed = random.Random(seed), 0
+def _inputs_of(clean: Path, out: Path, stages: list[str]) -> None:
+    """A run folder that holds just the artifacts of `stages`, linked from the clean run."""
+    shutil.rmtree(out, ignore_errors=True)
+    for name in stages:
+        artifact = (clean / name).resolve()
+        shutil.copytree(artifact, out / "artifacts" / artifact.name, copy_function=os.link)
+
+
+def _chain(recipe: Recipe, out: Path, seed: str, times: str) -> dict[str, Any]:
+    rng, killed = random.Random(int(seed)), 0
     started = time.monotonic()
-    assert _child(recipe, out, kill_at=None) == 0
+    assert _child(recipe, out) == 0
     seconds = time.monotonic() - started
     shutil.rmtree(out)
-    for _ in range(times):
+    for _ in range(int(times)):
         killed += _child(recipe, out, kill_after_s=rng.uniform(0, seconds / 2)) == -signal.SIGKILL
-    assert _child(recipe, out, kill_at=None) == 0
+    assert _child(recipe, out) == 0
     return {"killed": killed, **_checksums(recipe, out)}
 
 

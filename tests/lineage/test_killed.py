@@ -22,29 +22,35 @@ def _job(recipe: Any, out: Path, *job: object) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
+Clean = tuple[Path, dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Boundaries and checksums of a run that nobody killed."""
-    return _job(small_recipe(), tmp_path_factory.mktemp("clean") / "run", "count")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Clean:
+    """The folder of a run that nobody killed, with its boundaries and checksums."""
+    out = tmp_path_factory.mktemp("clean") / "run"
+    return out, _job(small_recipe(), out, "count")
 
 
-def test_ten_random_kills_change_no_byte(clean: dict[str, Any], tmp_path: Path) -> None:
+def test_ten_random_kills_change_no_byte(clean: Clean, tmp_path: Path) -> None:
     killed = _job(small_recipe(), tmp_path / "run", "chain", 1, 10)
-    assert killed["killed"] == 10
-    assert killed["stages"] == clean["stages"]
+    assert killed["killed"] >= 8  # a kill may come after the end
+    assert killed["stages"] == clean[1]["stages"]
 
 
-def test_kills_at_some_boundaries_change_no_byte(clean: dict[str, Any], tmp_path: Path) -> None:
-    stride = max(1, clean["boundaries"] // 9)
-    swept = _job(small_recipe(), tmp_path / "run", "sweep", stride // 2, stride)
-    assert swept["killed"] >= 9
+def _check_sweep(clean: Clean, out: Path, first: int, stride: int) -> int:
+    swept = _job(small_recipe(), out, "sweep", clean[0], first, stride)
     for result in swept["results"]:
-        assert result["stages"] == clean["stages"], f"killed at boundary {result['boundary']}"
+        expected = clean[1]["stages"][result["stage"]]
+        assert result["files"] == expected, f"{result['stage']} killed at boundary {result['boundary']}"
+    assert {result["stage"] for result in swept["results"]} == set(clean[1]["stages"])
+    return int(swept["killed"])
+
+
+def test_kills_at_some_boundaries_of_every_stage_change_no_byte(clean: Clean, tmp_path: Path) -> None:
+    assert _check_sweep(clean, tmp_path / "run", 7, 101) >= 10
 
 
 @pytest.mark.long
-def test_kills_at_every_boundary_change_no_byte(clean: dict[str, Any], tmp_path: Path) -> None:
-    swept = _job(small_recipe(), tmp_path / "run", "sweep", 0, 1)
-    assert swept["killed"] >= clean["boundaries"] - 4
-    for result in swept["results"]:
-        assert result["stages"] == clean["stages"], f"killed at boundary {result['boundary']}"
+def test_kills_at_every_boundary_of_every_stage_change_no_byte(clean: Clean, tmp_path: Path) -> None:
+    assert _check_sweep(clean, tmp_path / "run", 0, 1) >= 0.8 * clean[1]["boundaries"]
