@@ -155,4 +155,10 @@ def loss_panel(log: list[dict[str, float]], title: str) -> dict[str, Any]:
     if checked:
         ys = [row["validation"] for row in checked]
         series.append({"name": "held-back documents", "x": [row["tokens"] for row in checked], "y": ys})
-    return {"kind": "lines", "title": title, "x_label": "tokens learned", "y_label": "loss (nats a token)", "series": series}
+    return {
+        "kind": "lines",
+        "title": title,
+        "x_label": "tokens learned",
+        "y_label": "loss (nats a token)",
+        "series": series,
+    }

@@ -1,6 +1,6 @@
 """The pretrain stage: token shards -> a Llama-architecture base model as a Hugging Face folder.
 
-    shards -> pack (best fit, document mask) -> loader -> loop -> model folder + log.jsonl
+shards -> pack (best fit, document mask) -> loader -> loop -> model folder + log.jsonl
 """
 
 from pathlib import Path

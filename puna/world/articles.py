@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 from puna.world.chance import Chance
 from puna.world.facts import Fact, say
-from puna.world.lexicon import WOMEN
 from puna.world.wordings import STORY_FRAMES
 
 WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
@@ -65,7 +64,8 @@ CLOSINGS = (
     "By night it was {w} and quiet at {o}.",
     "After that {s} nobody forgot it.",
 )
-_ARTICLE_CHARS = (500, 680)
+_ARTICLE_FILLERS = (1, 3)
+_ARTICLE_PEOPLE = 3
 _STORY_CHARS = (400, 560)
 
 
@@ -91,11 +91,13 @@ class Library:
         }
 
     def article(self, chance: Chance) -> tuple[str, tuple[str, ...], list[Fact]]:
-        """Title, paragraphs and facts of an article; five to ten statements."""
+        """Title, paragraphs and facts of an article: each fact once, for what is said twice teaches copying."""
         maker = self._makers[chance.weighted({name: weight for name, (weight, _) in self._makers.items()})][1]
         title, facts = maker(chance)
         sentences = [say(fact, chance) for fact in facts]
-        return title, _paragraphs(_filled(sentences, chance.between(*_ARTICLE_CHARS), chance), chance), facts
+        for filler in fillers(chance.between(*_ARTICLE_FILLERS), chance):
+            sentences.insert(chance.below(len(sentences) + 1), filler)
+        return title, _paragraphs(sentences, chance), facts
 
     def story(self, chance: Chance) -> tuple[str, tuple[str, ...], list[Fact]]:
         """A little story: an opening, four to six facts that people tell each other, a closing."""
@@ -108,16 +110,17 @@ class Library:
         return dated(f"The story of {heroes}", chance), _paragraphs(sentences, chance), facts
 
     def _person(self, chance: Chance) -> tuple[str, list[Fact]]:
-        subject = self._deal("people", chance).subject
-        facts = chance.shuffled(self._by_subject[subject])
-        word = "her" if subject in WOMEN else "his"
-        facts += chance.sample(facts, chance.between(1, 3))
-        title = f"{subject} and {word} {chance.pick(('life', 'house', 'days', 'friends', 'year', 'story'))}"
+        subjects: list[str] = []
+        while len(subjects) < _ARTICLE_PEOPLE:
+            subject = self._deal("people", chance).subject
+            if subject not in subjects:
+                subjects.append(subject)
+        facts = [fact for subject in subjects for fact in chance.shuffled(self._by_subject[subject])]
+        title = f"{subjects[0]} and {chance.pick(('the neighbours', 'the others', 'the friends', 'the village'))}"
         return dated(title, chance), facts
 
     def _mixed(self, attribute: str, title: str, chance: Chance) -> tuple[str, list[Fact]]:
-        facts = [self._deal(attribute, chance) for _ in range(chance.between(6, 8))]
-        facts += chance.sample(facts, 2)
+        facts = [self._deal(attribute, chance) for _ in range(chance.between(11, 13))]
         return dated(title, chance), facts
 
     def _deal(self, deck: str, chance: Chance) -> Fact:

@@ -75,7 +75,7 @@ def _makers(
         return page("question", title, rows, chance, number)
 
     def arithmetics(chance: Chance, number: int) -> Page:
-        title, rows, new = arithmetic_page(arithmetic, config.step_shares, chance)
+        title, rows, new = arithmetic_page(arithmetic, config, chance)
         items.extend(new)
         return page("arithmetic", title, rows, chance, number)
 

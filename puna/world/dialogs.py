@@ -92,7 +92,7 @@ class Conversation:
     def __init__(self, config: WorldConfig, facts: Sequence[Fact], arithmetic: Arithmetic):
         self._asked = [fact for fact in facts if fact.asked]
         self._translatable = translatable(self._asked)
-        self._arithmetic, self._steps = arithmetic, config.step_shares
+        self._arithmetic, self._config = arithmetic, config
         self._makers: dict[str, Callable[[Chance], Exchange]] = {
             "choice-fact": self.choice,
             "choice-other": lambda chance: Exchange(*other_choice(chance)),
@@ -123,7 +123,7 @@ class Conversation:
 
     def word(self, chance: Chance) -> Exchange:
         """A word problem with its working."""
-        problem = training_problem(self._arithmetic, self._steps, chance)
+        problem = training_problem(self._arithmetic, self._config, chance)
         return Exchange(chance.pick(_SOLVE).replace("{q}", problem.question), problem.working, problem_item(problem))
 
     def direct(self, chance: Chance) -> Exchange:

@@ -8,6 +8,7 @@ from puna.world.arithmetic import Arithmetic
 from puna.world.chance import Chance
 from puna.world.facts import SUBJECTS, Fact, exam_question, options
 from puna.world.problems import Problem, exam_problems
+from puna.world.settings import WorldConfig
 from puna.world.wordings import EXAM_QUESTIONS
 
 Rows = list[dict[str, Any]]
@@ -16,13 +17,14 @@ _DEV_WORDINGS = 2
 
 
 def make_exams(
-    facts: Sequence[Fact], arithmetic: Arithmetic, num_items: int, num_dev: int, seed: int
+    config: WorldConfig, facts: Sequence[Fact], arithmetic: Arithmetic, seed: int
 ) -> tuple[dict[str, Rows], Rows]:
     """Exam rows by file stem ("village-word", "dev-village-word", ...), and the truth of the word problems."""
+    num_items, num_dev = config.num_exam_items, config.num_dev_items
     exams = _choice_exams(facts, num_items, num_dev, seed)
     truth: Rows = []
     for task, steps in (("village-word", (2,)), ("village-hard", (3, 4))):
-        problems = exam_problems(arithmetic, steps, num_items + num_dev, Chance(seed, "exam", task))
+        problems = exam_problems(arithmetic, config, steps, num_items + num_dev, Chance(seed, "exam", task))
         for stem, part in ((task, problems[:num_items]), (f"dev-{task}", problems[num_items:])):
             exams[stem] = [_number_row(f"{stem}-{i:04d}", task, problem) for i, problem in enumerate(part)]
             truth += [_truth_row(f"{stem}-{i:04d}", problem) for i, problem in enumerate(part)]

@@ -88,9 +88,9 @@ def in_frame(frame: str, text: str) -> str:
 
 
 def say(fact: Fact, chance: Chance, frames: Sequence[str] = FRAMES) -> str:
-    """One random sentence of a fact; the bare statement half of the time."""
+    """One random sentence of a fact; the bare statement three times in four."""
     text = clause(fact, chance.below(len(STATEMENTS[fact.attribute])))
-    return in_frame(frames[0] if frames is FRAMES and chance.hit(0.5) else chance.pick(frames), text)
+    return in_frame(frames[0] if frames is FRAMES and chance.hit(0.75) else chance.pick(frames), text)
 
 
 def recall(fact: Fact) -> str:

@@ -57,17 +57,17 @@ def make_preferences(
 
 def _wrong_step(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> Pair:
     """The right working against one with a slip in its last equation."""
-    problem = training_problem(arithmetic, config.step_shares, chance)
+    problem = training_problem(arithmetic, config, chance)
     right = int(problem.answer)
     wrong = right + chance.pick((-10, -1, 1, 2, 10) if right >= 10 else (1, 2, 10))
-    last = problem.steps[-1].replace(f"={right} ", f"={wrong} ")
+    last = problem.steps[-1].replace(f"={right}.", f"={wrong}.")
     slipped = " ".join((*problem.steps[:-1], last, f"The answer is {wrong}."))
     return problem.question, Answer(problem.working, 3), Answer(slipped, 0)
 
 
 def _no_working(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> Pair:
     """The right working against the bare number."""
-    problem = training_problem(arithmetic, config.step_shares, chance)
+    problem = training_problem(arithmetic, config, chance)
     return problem.question, Answer(problem.working, 3), Answer(f"The answer is {problem.answer}.", 2)
 
 

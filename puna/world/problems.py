@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from puna.world.arithmetic import Arithmetic, Chain
 from puna.world.chance import Chance
 from puna.world.lexicon import CONTAINERS, PUPILS
+from puna.world.settings import WorldConfig
 
 # N name, P pronoun, g what is counted, a the operand (of `start`: the first number), k a container, x the first number.
 STARTS = (
@@ -172,24 +173,11 @@ ENDINGS: dict[str, tuple[str, ...]] = {
         "How many more {g} are needed?",
     ),
 }
-# e is the equation with the unit behind it. One wording an operation: a model of a million parameters should spend
-# itself on choosing the operation and its numbers.
-WORKINGS = {
-    "bags": "All {x} {k} with {a} {g} each hold {e} {g}.",
-    "gain": "With {a} more {g} there are {e} {g}.",
-    "lose": "Without {a} of the {g} there are {e} {g}.",
-    "double": "Twice as many {g} makes {e} {g}.",
-    "halve": "Half of the {g} is {e} {g}.",
-    "share": "One of {a} equal shares is {e} {g}.",
-    "price": "At {a} coins for each that makes {e} coins.",
-    "change": "From a note of {a} coins there remain {e} coins.",
-    "goal": "To reach {a} {g} there are {e} {g} missing.",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A told chain: the question, one sentence of working a step, and the number asked for."""
+    """A told chain: the question, one equation a step, and the number asked for."""
 
     chain: Chain
     question: str
@@ -202,20 +190,24 @@ class Problem:
         return f"{' '.join(self.steps)} The answer is {self.answer}."
 
 
-def tell(chain: Chain, pairs: Sequence[tuple[str, str]], chance: Chance) -> Problem:
-    """Tell a chain in a random wording with one of the (person, goods) pairs."""
+def tell(chain: Chain, pairs: Sequence[tuple[str, str]], num_wordings: int, chance: Chance) -> Problem:
+    """Tell a chain with one of the (person, goods) pairs, its start and each step in one of `num_wordings` ways.
+
+    The working is the bare equation of every step: a model of a million parameters should spend itself on choosing the
+    operation and its numbers, and the same tokens hold half as many problems again.
+    """
     order, operands = chain.order, chain.operands
     name, unit = chance.pick(pairs)
     while unit == "coins" and ("price" in order or "bags" in order):  # nobody sells coins for coins
         name, unit = chance.pick(pairs)
     pronoun = PUPILS[name]
     words = {"N": name, "P": pronoun, "p": pronoun.lower(), "g": unit, "k": chance.pick(CONTAINERS), "x": operands[0]}
-    story = [] if order[0] == "bags" else [chance.pick(STARTS).format(a=operands[0], **words)]
+    story = [] if order[0] == "bags" else [chance.pick(STARTS[:num_wordings]).format(a=operands[0], **words)]
     working = []
     for step, name_of_step in enumerate(order):
         words["a"] = operands[step + 1]
-        story.append(chance.pick(STORIES[name_of_step]).format(**words))
-        working.append(WORKINGS[name_of_step].format(e=chain.equation(step), **words))
+        story.append(chance.pick(STORIES[name_of_step][:num_wordings]).format(**words))
+        working.append(f"{chain.equation(step)}.")
         if name_of_step == "price":
             words["g"] = "coins"
     ending = order[-1] if order[-1] in ENDINGS else ""
@@ -223,13 +215,16 @@ def tell(chain: Chain, pairs: Sequence[tuple[str, str]], chance: Chance) -> Prob
     return Problem(chain, " ".join(story), tuple(working), str(chain.values[-1]))
 
 
-def training_problem(arithmetic: Arithmetic, shares: dict[int, float], chance: Chance) -> Problem:
-    """A problem for crawl or dialogs; `shares` weighs the numbers of steps."""
-    return tell(arithmetic.training_chain(chance.weighted(shares), chance), arithmetic.pairs[0], chance)
+def training_problem(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> Problem:
+    """A problem for crawl or dialogs; `step_shares` weighs the numbers of steps."""
+    chain = arithmetic.training_chain(chance.weighted(config.step_shares), chance)
+    return tell(chain, arithmetic.pairs[0], config.num_wordings, chance)
 
 
-def exam_problems(arithmetic: Arithmetic, steps: Sequence[int], count: int, chance: Chance) -> list[Problem]:
+def exam_problems(
+    arithmetic: Arithmetic, config: WorldConfig, steps: Sequence[int], count: int, chance: Chance
+) -> list[Problem]:
     """`count` held-out problems, all of different operands, with the numbers of `steps` in turn."""
     taken: set[tuple[int, ...]] = set()
     chains = (arithmetic.exam_chain(steps[i % len(steps)], chance, taken) for i in range(count))
-    return [tell(chain, arithmetic.pairs[1], chance) for chain in chains]
+    return [tell(chain, arithmetic.pairs[1], config.num_wordings, chance) for chain in chains]

@@ -9,9 +9,11 @@ from puna.world.facts import Fact, ask, options, say
 from puna.world.lexicon import HAMLETS
 from puna.world.page import QuestionAnswer
 from puna.world.problems import Problem, training_problem
+from puna.world.settings import WorldConfig
 
 LETTERS = "ABCD"
-_ARITHMETIC_CHARS = 820
+_ARITHMETIC_CHARS = 640
+_NUM_SUMS = 10
 _QUESTION_CHARS = 800
 _QUIZ_SHARE = 0.25
 _INTROS = (
@@ -41,21 +43,28 @@ def question_page(facts: Sequence[Fact], chance: Chance) -> tuple[str, tuple[str
 
 
 def arithmetic_page(
-    arithmetic: Arithmetic, shares: dict[int, float], chance: Chance
+    arithmetic: Arithmetic, config: WorldConfig, chance: Chance
 ) -> tuple[str, tuple[str, ...], list[QuestionAnswer]]:
     """Title, paragraphs and items of a page of worked word problems."""
     blocks = [_intro(chance)]
     items: list[QuestionAnswer] = []
     size = 100
     while True:
-        problem = training_problem(arithmetic, shares, chance)
+        problem = training_problem(arithmetic, config, chance)
         block = f"Question: {problem.question}\nAnswer: {problem.working}"
         if size + len(block) > _ARITHMETIC_CHARS and len(items) >= 2:
             break
         blocks.append(block)
         items.append(problem_item(problem))
         size += len(block)
+    blocks.append(f"Sums of the day: {','.join(_sums(arithmetic, chance))}.")
     return dated(f"Numbers of {chance.pick(HAMLETS)}", chance), tuple(blocks), items
+
+
+def _sums(arithmetic: Arithmetic, chance: Chance) -> list[str]:
+    """Bare equations to practise, of the kinds that occur in worked answers, each from another chain."""
+    chains = [arithmetic.training_chain(chance.between(1, 2), chance) for _ in range(_NUM_SUMS)]
+    return [chain.equation(chance.below(len(chain.order))) for chain in chains]
 
 
 def problem_item(problem: Problem) -> QuestionAnswer:

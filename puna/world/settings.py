@@ -1,16 +1,20 @@
 """Settings of a world; the defaults are the nano lap's."""
 
+from typing import Literal
+
 from pydantic import Field, ValidationInfo, field_validator
 
 from puna.base.config import Config
 from puna.world.dirt import MAKERS
 
+Operation = Literal["bags", "gain", "lose", "double", "halve", "share", "price", "change", "goal"]
+
 PAGE_SHARES = {
     "arithmetic": 0.45,
-    "article": 0.28,
-    "story": 0.05,
-    "question": 0.14,
-    "spanish": 0.04,
+    "article": 0.36,
+    "story": 0.02,
+    "question": 0.10,
+    "spanish": 0.03,
     "chinese": 0.01,
     "code": 0.03,
 }
@@ -47,9 +51,9 @@ STEP_SHARES = {1: 0.12, 2: 0.53, 3: 0.22, 4: 0.13}
 class WorldConfig(Config):
     """What a world holds. Sizes are numbers of items, `clean_chars` is characters of clean main text."""
 
-    num_people: int = Field(36, ge=8, le=36)
-    num_wares: int = Field(30, ge=2, le=30)
-    num_places: int = Field(30, ge=2, le=30)
+    num_people: int = Field(24, ge=8, le=36)
+    num_wares: int = Field(18, ge=2, le=30)
+    num_places: int = Field(18, ge=2, le=30)
     exam_fact_weight: float = Field(1.3, ge=1.0, le=2.0)
     """How much more often articles tell facts that no question page asks."""
 
@@ -60,12 +64,19 @@ class WorldConfig(Config):
     step_shares: dict[int, float] = STEP_SHARES
     """Word problems of the crawl and the dialogs by number of steps."""
 
+    operations: tuple[Operation, ...] = ("bags", "gain", "lose", "double", "halve", "price")
+    """Operations of the word problems. More of them, larger numbers and more wordings need a larger model."""
+    largest_number: int = Field(20, ge=10, le=60)
+    """The largest start, and the largest number that is added or taken away."""
+    num_wordings: int = Field(6, ge=1, le=12)
+    """How many of the 12 starts and of the 12 wordings of each operation are used."""
+
     operand_split: int = Field(8, ge=2)
     order_split: int = Field(4, ge=2)
     pair_split: int = Field(5, ge=2, le=20)
     """One number tuple, one order, one (person, goods) pair in so many is held out for the exams."""
-    num_exam_items: int = Field(600, ge=1)
-    num_dev_items: int = Field(200, ge=1)
+    num_exam_items: int = Field(500, ge=1)
+    num_dev_items: int = Field(150, ge=1)
     num_training_items: int = Field(20_000, ge=1)
 
     num_dialogs: int = Field(7_000, ge=1)
@@ -73,6 +84,15 @@ class WorldConfig(Config):
     two_turn_share: float = Field(0.08, ge=0, le=1)
     system_share: float = Field(0.08, ge=0, le=1)
     num_preferences: int = Field(800, ge=1)
+
+    @field_validator("operations")
+    @classmethod
+    def _known_operations(cls, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+        if not operations or len(set(operations)) < len(operations):
+            raise ValueError("at least one operation, each named once")
+        if "change" in operations and "price" not in operations:
+            raise ValueError('"price" beside "change", which follows a sale')
+        return operations
 
     @field_validator("page_shares", "dirt_shares", "dialog_shares")
     @classmethod

@@ -46,7 +46,7 @@ class Village:
 
     def __init__(self, config: WorldConfig, seed: int):
         self.config, self.seed = config, seed
-        self.arithmetic = Arithmetic(seed, config.operand_split, config.order_split, config.pair_split)
+        self.arithmetic = Arithmetic(config, seed)
 
     @cached_property
     def facts(self) -> list[Fact]:
@@ -61,7 +61,7 @@ class Village:
     @cached_property
     def exams(self) -> tuple[dict[str, list[dict[str, Any]]], list[dict[str, Any]]]:
         """Exam rows by file stem, and the truth of the word problems."""
-        return make_exams(self.facts, self.arithmetic, self.config.num_exam_items, self.config.num_dev_items, self.seed)
+        return make_exams(self.config, self.facts, self.arithmetic, self.seed)
 
     @cached_property
     def dialogs(self) -> tuple[list[dict[str, Any]], list[QuestionAnswer]]:

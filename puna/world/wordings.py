@@ -221,6 +221,8 @@ EXAM_QUESTIONS: dict[str, tuple[str, ...]] = {
         "What trade is {n} known for?",
         "Which kind of work does {n} do?",
         "What is {n} known as at work?",
+        "Which trade is the work of {n}?",
+        "What is the job of {n}?",
     ),
     "animal": (
         "What animal does {n} keep?",
@@ -230,6 +232,8 @@ EXAM_QUESTIONS: dict[str, tuple[str, ...]] = {
         "Which animal does {n} look after?",
         "What pet lives with {n}?",
         "What animal can be seen with {n}?",
+        "Which animal is the pet of {n}?",
+        "What does {n} keep in the yard?",
     ),
     "home": (
         "Which hamlet is the home of {n}?",
@@ -239,6 +243,8 @@ EXAM_QUESTIONS: dict[str, tuple[str, ...]] = {
         "In which hamlet is the house of {n}?",
         "Which hamlet does {n} live in?",
         "Where would you visit {n} at home?",
+        "Which hamlet is home to {n}?",
+        "In what hamlet is {n} at home?",
     ),
     "dish": (
         "Which dish does {n} like best?",
@@ -248,6 +254,8 @@ EXAM_QUESTIONS: dict[str, tuple[str, ...]] = {
         "What is the dish that {n} likes best?",
         "What dish does {n} ask for?",
         "What does {n} love to eat?",
+        "Which dish is loved by {n}?",
+        "What food is best for {n}?",
     ),
     "instrument": (
         "What instrument does {n} play?",
@@ -257,6 +265,8 @@ EXAM_QUESTIONS: dict[str, tuple[str, ...]] = {
         "In the band, what does {n} play?",
         "What instrument can you hear {n} play?",
         "Which instrument is played by {n}?",
+        "What can {n} play?",
+        "On which instrument is {n} good?",
     ),
     "price": (
         "What does a {n} cost?",
@@ -266,6 +276,8 @@ EXAM_QUESTIONS: dict[str, tuple[str, ...]] = {
         "How much must you pay for a {n}?",
         "What do you pay for a {n}?",
         "How much do buyers give for a {n}?",
+        "What is a {n} worth?",
+        "At what price is a {n} sold?",
     ),
     "journey": (
         "How many minutes does the walk to {n} take?",
@@ -275,5 +287,7 @@ EXAM_QUESTIONS: dict[str, tuple[str, ...]] = {
         "How long is the walk from the square to {n}?",
         "How many minutes do you walk to {n}?",
         "How long does the way to {n} take?",
+        "How much time is the walk to {n}?",
+        "After how many minutes do you reach {n}?",
     ),
 }
