@@ -74,7 +74,7 @@ def _apply(name: str, x: int, operand: int) -> int:
 class Arithmetic:
     """The operations of one world: its orders, its held-out part, and samples from both sides.
 
-    Of the settings it uses `operations`, `largest_number` and the three splits.
+    Of the settings it uses `operations`, `largest_start`, `largest_number` and the three splits.
     """
 
     def __init__(self, config: WorldConfig, seed: int):
@@ -159,8 +159,8 @@ class Arithmetic:
 
     def _start(self, first: str) -> list[int]:
         if first not in self._starts:
-            largest = self._config.largest_number
-            self._starts[first] = [x for x in range(2, largest + 1) if _legal_operands(first, x, largest)]
+            starts, largest = range(2, self._config.largest_start + 1), self._config.largest_number
+            self._starts[first] = [x for x in starts if _legal_operands(first, x, largest)]
         return self._starts[first]
 
     def _ahead(self, name: str, x: int, following: str) -> list[int]:

@@ -10,8 +10,8 @@ from puna.world.dirt import MAKERS
 Operation = Literal["bags", "gain", "lose", "double", "halve", "share", "price", "change", "goal"]
 
 PAGE_SHARES = {
-    "arithmetic": 0.45,
-    "article": 0.36,
+    "arithmetic": 0.47,
+    "article": 0.34,
     "story": 0.02,
     "question": 0.10,
     "spanish": 0.03,
@@ -66,12 +66,13 @@ class WorldConfig(Config):
 
     operations: tuple[Operation, ...] = ("bags", "gain", "lose", "double", "halve", "price")
     """Operations of the word problems. More of them, larger numbers and more wordings need a larger model."""
-    largest_number: int = Field(20, ge=10, le=60)
-    """The largest start, and the largest number that is added or taken away."""
+    largest_start: int = Field(60, ge=10, le=60)
+    largest_number: int = Field(9, ge=2, le=60)
+    """The largest number that is added or taken away."""
     num_wordings: int = Field(6, ge=1, le=12)
     """How many of the 12 starts and of the 12 wordings of each operation are used."""
 
-    operand_split: int = Field(8, ge=2)
+    operand_split: int = Field(5, ge=2)
     order_split: int = Field(4, ge=2)
     pair_split: int = Field(5, ge=2, le=20)
     """One number tuple, one order, one (person, goods) pair in so many is held out for the exams."""

@@ -162,3 +162,25 @@ def test_bad_configs_and_inputs_are_told(inputs: Inputs, tmp_path: Path) -> None
         config(tasks=[{**TASKS[0], "shots": 2}])
     with pytest.raises(DataError, match='expected an input "data"'):
         stage.run(config(tasks=[{**TASKS[0], "input": "data"}]), inputs, StageOutput(tmp_path / "out"))
+
+
+def test_token_shards_give_the_same_bits_per_byte_as_their_documents(
+    inputs: Inputs, tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    from puna.tokenizer.shards import TokensConfig
+    from puna.tokenizer.shards import run as write_shards
+
+    tokenizer.save(tmp_path / "tokenizer")
+    tokens = StageOutput(tmp_path / "tokens")
+    write_shards(
+        TokensConfig(), Inputs({"documents": inputs.one("heldout"), "tokenizer": tmp_path / "tokenizer"}), tokens
+    )
+    values = []
+    for folder in (inputs.one("heldout"), tokens.path / "train"):
+        out = StageOutput(tmp_path / f"out-{len(values)}")
+        both = Inputs({"model": inputs.one("model"), "heldout": folder})
+        stage.run(config(tasks=[{**TASKS[2], "window": 40}]), both, out)
+        values.append(out.scores[0])
+        assert out.scores[0]["settings"]["window"] == 40
+    assert values[1]["value"] == pytest.approx(values[0]["value"], rel=1e-6)
+    assert values[1]["n"] == len(TEXTS)

@@ -28,6 +28,7 @@ SMALL = WorldConfig(
 LARGER = SMALL.model_copy(
     update={
         "operations": ("bags", "gain", "lose", "double", "halve", "share", "price", "change", "goal"),
+        "largest_start": 60,
         "largest_number": 60,
         "num_wordings": 12,
     }

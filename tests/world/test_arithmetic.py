@@ -50,7 +50,7 @@ def drawn(config: WorldConfig, count: int) -> list[Worked]:
 def test_every_equation_is_right_and_numbers_are_small(trained: list, examined: dict, village: World) -> None:
     for worked in [w for _, w in trained] + list(examined.values()):
         assert worked.right
-        assert max(worked.operands + worked.values) <= 200 and worked.operands[0] <= village.config.largest_number
+        assert max(worked.operands + worked.values) <= 200 and worked.operands[0] <= village.config.largest_start
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_only_the_named_operations_occur(operations: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("largest", [10, 30, 60])
 def test_the_largest_number_is_kept_and_reached(largest: int) -> None:
-    config = LARGER.model_copy(update={"largest_number": largest, "step_shares": EVEN_STEPS})
+    config = LARGER.model_copy(update={"largest_start": largest, "largest_number": largest, "step_shares": EVEN_STEPS})
     starts, changes = [], []
     for worked in drawn(config, 3000):
         starts.append(worked.operands[0])
@@ -200,7 +200,7 @@ def test_training_holds_no_exam_operands(trained: list, examined: dict) -> None:
 
 def test_training_holds_no_exam_order_not_even_inside(trained: list, examined: dict) -> None:
     exam = {worked.order for worked in examined.values() if len(worked.order) > 2}
-    assert {len(order) for order in exam} == {3, 4} and len(exam) > 50
+    assert {len(order) for order in exam} == {3, 4} and len(exam) >= 40
     seen = {worked.order for _, worked in trained}
     assert {len(order) for order in seen} == {1, 2, 3, 4}
     windows = {order[i : i + n] for order in seen for n in (3, 4) for i in range(len(order) - n + 1)}
@@ -245,10 +245,10 @@ def test_orders_are_sensible_and_split_in_about_the_stated_share(config: WorldCo
         assert all("change" not in o[:1] for o in every)
 
 
-def test_held_out_operands_are_one_part_in_eight() -> None:
+def test_held_out_operands_are_the_stated_part() -> None:
     arithmetic = Arithmetic(SMALL, SEED)
     held = sum(arithmetic.operands_held_out((a, b, c)) for a in range(20) for b in range(20) for c in range(20))
-    assert abs(held / 8000 - 1 / 8) < 0.015
+    assert abs(held / 8000 - 1 / 5) < 0.015
 
 
 def test_another_seed_holds_out_other_orders() -> None:

@@ -1,0 +1,1 @@
+"""One benchmark a file: items to prompts, outputs to verdicts."""

@@ -1,0 +1,60 @@
+"""What a recipe says of a task, and what a task gives back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pydantic
+
+from puna.base.config import Config
+from puna.evals.items import ItemResult, Score
+from puna.evals.statistics import wilson_interval
+
+_USES = {
+    "exam": {"normalise", "max_tokens"},
+    "mmlu": {"shots", "max_tokens"},
+    "gsm8k": {"shots", "max_tokens"},
+    "bits_per_byte": {"window"},
+}
+
+
+class TaskConfig(Config):
+    """One task of an evaluation. A setting that its kind does not use is refused.
+
+    input: name of the stage's input with its files. limit: that many items, chosen by hash, the same for every model.
+    shots: worked examples before the question; fewer where the context is too short. normalise: what a base model's
+    log P of an option is divided by. max_tokens: of a generated answer. window: tokens seen at once for bits per byte
+    (0: the model's context).
+    """
+
+    name: str = pydantic.Field(min_length=1, pattern=r"^[\w.-]+$")
+    kind: Literal["exam", "mmlu", "gsm8k", "bits_per_byte"]
+    input: str
+    limit: int = pydantic.Field(0, ge=0)
+    shots: int = pydantic.Field(0, ge=0)
+    headline: bool = False
+    normalise: Literal["bytes", "tokens", "none"] = "bytes"
+    max_tokens: int = pydantic.Field(128, ge=1)
+    window: int = pydantic.Field(0, ge=0)
+
+    @pydantic.model_validator(mode="after")
+    def _refuse_unused(self) -> "TaskConfig":
+        unused = {"shots", "normalise", "max_tokens", "window"} - _USES[self.kind]
+        wrong = sorted(unused & self.model_fields_set)
+        if wrong:
+            raise ValueError(f"no {', '.join(wrong)} for a task of the kind {self.kind}, which does not use it")
+        return self
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """Every item's result, and the scores that follow from them; the first score is the task's main one."""
+
+    items: list[ItemResult]
+    scores: list[Score]
+
+
+def accuracy(task: str, items: Sequence[ItemResult], metric: str = "accuracy", **settings: Any) -> Score:
+    """The share of right answers with Wilson's interval."""
+    num_right = sum(item.verdict == "correct" for item in items)
+    return Score(task, metric, num_right / len(items), wilson_interval(num_right, len(items)), len(items), settings)
