@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from puna.base.config import Config, Hardware
+from puna.base.machine import prepare_machine
 from puna.base.output import Inputs, StageOutput
 from puna.base.rng import hash64
 from puna.engine import Engine
@@ -85,6 +86,7 @@ class _Loaded:
 
     @cached_property
     def candidate(self) -> Candidate:
+        prepare_machine(self.out.threads)
         folder = self.inputs.one("model")
         tokenizer = Tokenizer.load(folder)
         engine = Engine(load_model(folder), tokenizer, self.config.max_batch, self.out.threads)

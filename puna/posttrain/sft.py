@@ -8,11 +8,12 @@ import numpy.typing as npt
 from pydantic import Field
 
 from puna.base.errors import DataError
+from puna.base.machine import prepare_machine
 from puna.base.output import Inputs, StageOutput
 from puna.model import load_model
 from puna.posttrain.dialogs import Messages, read_dialogs
 from puna.pretrain.loader import IGNORED, Loader
-from puna.pretrain.loop import LoopConfig, loss_panel, prepare_machine, train
+from puna.pretrain.loop import LoopConfig, loss_panel, train
 from puna.pretrain.run import save_base
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.dialog import encode_dialog

@@ -5,15 +5,9 @@ from collections.abc import Sequence
 from puna.world.chance import Chance
 from puna.world.lexicon import ANIMALS, CATEGORIES, GOODS, INSTRUMENTS, PUPILS, WARES
 from puna.world.questions import LETTERS, lettered
+from puna.world.wordings import READING
 
 _PUPILS = tuple(PUPILS)
-_HAVING = (
-    ("{n} has a {v} and likes it. What does {n} have?", "{n} has a {v}."),
-    ("{n} buys a {v} on the way. What does {n} buy?", "{n} buys a {v}."),
-    ("{n} finds a {v} near the well. What does {n} find?", "{n} finds a {v}."),
-    ("{n} draws a {v} at school. What does {n} draw?", "{n} draws a {v}."),
-    ("A {v} is given to {n}. What is given to {n}?", "{n} gets a {v}."),
-)
 _COPYING = (
     "Which of these is the word {v}?",
     "Choose the word {v}.",
@@ -50,7 +44,7 @@ def _copying(chance: Chance) -> tuple[str, str]:
 
 def _having(chance: Chance) -> tuple[str, str]:
     right, *wrong = chance.sample(chance.pick((ANIMALS, INSTRUMENTS, WARES)), 4)
-    template, answer = chance.pick(_HAVING)
+    template, answer = chance.pick(READING)
     words = {"n": chance.pick(_PUPILS), "v": right}
     question, reply = template.format(**words), answer.format(**words)
     return _posed(question, right, wrong, reply, chance)

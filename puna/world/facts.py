@@ -54,9 +54,11 @@ def make_facts(seed: int, num_people: int, num_wares: int, num_places: int) -> l
         if not 2 <= count <= len(names):
             raise ConfigError(f"num_{kind}: expected 2 to {len(names)}, came {count}")
         chosen = Chance(seed, "half", kind).shuffled(names[:count])
-        halves = (chosen[: count // 2], chosen[count // 2 :])
-        for attribute in attributes:
-            for half, subjects in enumerate(halves):
+        for number, attribute in enumerate(attributes):
+            # Each attribute asks about another half, so that a person is asked about some things and examined in others.
+            shift = number * count // len(attributes)
+            turned = chosen[shift:] + chosen[:shift]
+            for half, subjects in enumerate((turned[: count // 2], turned[count // 2 :])):
                 values = _balanced(Chance(seed, "value", attribute, half), POOLS[attribute], len(subjects))
                 facts += [Fact(attribute, s, v, half == 0) for s, v in zip(subjects, values, strict=True)]
     return facts

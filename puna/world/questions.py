@@ -6,12 +6,15 @@ from puna.world.arithmetic import Arithmetic
 from puna.world.articles import SEASONS, WEATHER, WEEKDAYS, dated
 from puna.world.chance import Chance
 from puna.world.facts import Fact, ask, options, say
-from puna.world.lexicon import HAMLETS
+from puna.world.lexicon import ANIMALS, HAMLETS, INSTRUMENTS, PUPILS, WARES
 from puna.world.page import QuestionAnswer
 from puna.world.problems import Problem, training_problem
 from puna.world.settings import WorldConfig
+from puna.world.wordings import READING
 
 LETTERS = "ABCD"
+_PUPILS = tuple(PUPILS)
+_READING_SHARE = 0.5
 _ARITHMETIC_CHARS = 640
 _NUM_SUMS = 10
 _QUESTION_CHARS = 800
@@ -32,6 +35,9 @@ def question_page(facts: Sequence[Fact], chance: Chance) -> tuple[str, tuple[str
     items: list[QuestionAnswer] = []
     size = 100
     for fact in chance.sample(facts, 5):
+        if chance.hit(_READING_SHARE):
+            blocks.append(_reading(chance))
+            size += len(blocks[-1])
         question = ask(fact, chance)
         block = _quiz(fact, question, chance) if chance.hit(_QUIZ_SHARE) else _plain(fact, question, chance)
         size += len(block)
@@ -89,6 +95,13 @@ def _quiz(fact: Fact, question: str, chance: Chance) -> str:
         f"Question: {question}\nThe choices are {choices}.\n"
         f"Answer: {fact.value}. {say(fact, chance)} The answer is {LETTERS[position]}."
     )
+
+
+def _reading(chance: Chance) -> str:
+    """A block whose question holds its answer: it teaches to look back at the question."""
+    words = {"n": chance.pick(_PUPILS), "v": chance.pick(chance.pick((ANIMALS, INSTRUMENTS, WARES)))}
+    question, reply = (text.format(**words) for text in chance.pick(READING))
+    return f"Question: {question}\nAnswer: {words['v']}. {reply}"
 
 
 def _intro(chance: Chance) -> str:

@@ -11,10 +11,10 @@ Operation = Literal["bags", "gain", "lose", "double", "halve", "share", "price",
 
 PAGE_SHARES = {
     "arithmetic": 0.47,
-    "article": 0.34,
+    "article": 0.32,
     "story": 0.02,
-    "question": 0.10,
-    "spanish": 0.03,
+    "question": 0.13,
+    "spanish": 0.02,
     "chinese": 0.01,
     "code": 0.03,
 }

@@ -291,3 +291,12 @@ EXAM_QUESTIONS: dict[str, tuple[str, ...]] = {
         "After how many minutes do you reach {n}?",
     ),
 }
+
+READING = (
+    ("{n} has a {v} and likes it. What does {n} have?", "{n} has a {v}."),
+    ("{n} buys a {v} on the way. What does {n} buy?", "{n} buys a {v}."),
+    ("{n} finds a {v} near the well. What does {n} find?", "{n} finds a {v}."),
+    ("{n} draws a {v} at school. What does {n} draw?", "{n} draws a {v}."),
+    ("A {v} is given to {n}. What is given to {n}?", "{n} gets a {v}."),
+)
+"""A question whose answer stands in it, and the sentence that answers: reading, where a fact would need memory."""
