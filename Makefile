@@ -23,7 +23,6 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(RUN)/python -m benchmarks.train
-	$(RUN)/python -m benchmarks.curate
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)

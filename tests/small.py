@@ -46,8 +46,7 @@ STAGES: dict[str, Any] = {
 }
 
 
-def small_recipe(settings: dict[str, Any] | None = None) -> Recipe:
-    """The small recipe with `settings` laid over it."""
-    return Recipe.from_values(
-        {"name": "small", "seed": 7, "mesh": {"threads": 1, "workers": 1}, "stages": STAGES}, settings
-    )
+def small_recipe(stages: dict[str, Any] = STAGES) -> Recipe:
+    """A recipe of these small stages, on one thread."""
+    mesh = {"threads": 1, "workers": 1}
+    return Recipe.from_values({"name": "small", "seed": 7, "mesh": mesh, "stages": stages})

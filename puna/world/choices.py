@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from puna.world.chance import Chance
 from puna.world.lexicon import ANIMALS, CATEGORIES, GOODS, INSTRUMENTS, PUPILS, WARES
-from puna.world.questions import LETTERS, lettered
+from puna.world.questions import LETTERS, with_choices
 from puna.world.wordings import READING
 
 _PUPILS = tuple(PUPILS)
@@ -74,7 +74,7 @@ def _counting(chance: Chance) -> tuple[str, str]:
 def _posed(question: str, right: str, wrong: Sequence[str], reply: str, chance: Chance) -> tuple[str, str]:
     position = chance.below(4)
     choices = [*wrong[:position], right, *wrong[position:]]
-    return f"{question}\n{lettered(choices, chr(10))}", f"{reply} The answer is {LETTERS[position]}."
+    return with_choices(question, choices), f"{reply} The answer is {LETTERS[position]}."
 
 
 def _capital(word: str) -> str:

@@ -12,7 +12,7 @@ from puna.world.languages import say_in, translatable
 from puna.world.lexicon import ADULT_WORDS, CATEGORIES, STRANGERS, TOXIC_WORDS, WARES
 from puna.world.page import QuestionAnswer
 from puna.world.problems import training_problem
-from puna.world.questions import LETTERS, lettered, problem_item
+from puna.world.questions import LETTERS, problem_item, with_choices
 from puna.world.settings import WorldConfig
 from puna.world.wordings import QUESTIONS
 
@@ -118,7 +118,7 @@ class Conversation:
         fact, position = self.fact(chance), chance.below(4)
         question = ask(fact, chance)
         reply = f"{recall(fact)} The answer is {LETTERS[position]}."
-        user = f"{question}\n{lettered(options(fact, chance, position), chr(10))}"
+        user = with_choices(question, options(fact, chance, position))
         return Exchange(user, reply, QuestionAnswer("village-choice", question, fact.value))
 
     def word(self, chance: Chance) -> Exchange:

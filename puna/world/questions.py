@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from puna.world.arithmetic import Arithmetic
 from puna.world.articles import SEASONS, WEATHER, WEEKDAYS, dated
 from puna.world.chance import Chance
-from puna.world.facts import Fact, ask, options, say
+from puna.world.facts import Fact, ask, options, recall, say
 from puna.world.lexicon import ANIMALS, HAMLETS, INSTRUMENTS, PUPILS, WARES
 from puna.world.page import QuestionAnswer
 from puna.world.problems import Problem, training_problem
@@ -18,7 +18,7 @@ _READING_SHARE = 0.5
 _ARITHMETIC_CHARS = 640
 _NUM_SUMS = 10
 _QUESTION_CHARS = 800
-_QUIZ_SHARE = 0.25
+_QUIZ_SHARE = 0.6
 _INTROS = (
     "These are the questions that the school of {h} asked on a {w} {d} in {s}, and the answers to them.",
     "On a {w} {d} in {s} the teacher of {h} wrote this page with questions and answers.",
@@ -79,9 +79,13 @@ def problem_item(problem: Problem) -> QuestionAnswer:
     return QuestionAnswer(task, problem.question, problem.answer)
 
 
-def lettered(choices: Sequence[str], separator: str) -> str:
-    """The four choices with their letters: "A) goat, B) hen, C) cow, D) dog" for a comma."""
-    return separator.join(f"{letter}) {choice}" for letter, choice in zip(LETTERS, choices, strict=True))
+def with_choices(question: str, choices: Sequence[str]) -> str:
+    """The question and a line with its four choices: "The choices are A) goat, B) hen, C) cow, D) dog."
+
+    On one line each letter follows a space, as it does in "The answer is B.", so both are the same token.
+    """
+    lettered = ", ".join(f"{letter}) {choice}" for letter, choice in zip(LETTERS, choices, strict=True))
+    return f"{question}\nThe choices are {lettered}."
 
 
 def _plain(fact: Fact, question: str, chance: Chance) -> str:
@@ -90,18 +94,20 @@ def _plain(fact: Fact, question: str, chance: Chance) -> str:
 
 def _quiz(fact: Fact, question: str, chance: Chance) -> str:
     position = chance.below(4)
-    choices = lettered(options(fact, chance, position), ", ")
-    return (
-        f"Question: {question}\nThe choices are {choices}.\n"
-        f"Answer: {fact.value}. {say(fact, chance)} The answer is {LETTERS[position]}."
-    )
+    asked = with_choices(question, options(fact, chance, position))
+    return f"Question: {asked}\nAnswer: {fact.value}. {recall(fact)} The answer is {LETTERS[position]}."
 
 
 def _reading(chance: Chance) -> str:
-    """A block whose question holds its answer: it teaches to look back at the question."""
-    words = {"n": chance.pick(_PUPILS), "v": chance.pick(chance.pick((ANIMALS, INSTRUMENTS, WARES)))}
+    """A block whose question holds its answer, often with letters: it teaches to look back at the question."""
+    right, *wrong = chance.sample(chance.pick((ANIMALS, INSTRUMENTS, WARES)), 4)
+    words = {"n": chance.pick(_PUPILS), "v": right}
     question, reply = (text.format(**words) for text in chance.pick(READING))
-    return f"Question: {question}\nAnswer: {words['v']}. {reply}"
+    if not chance.hit(_QUIZ_SHARE):
+        return f"Question: {question}\nAnswer: {right}. {reply}"
+    position = chance.below(4)
+    asked = with_choices(question, [*wrong[:position], right, *wrong[position:]])
+    return f"Question: {asked}\nAnswer: {right}. {reply} The answer is {LETTERS[position]}."
 
 
 def _intro(chance: Chance) -> str:

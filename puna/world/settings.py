@@ -10,10 +10,10 @@ from puna.world.dirt import MAKERS
 Operation = Literal["bags", "gain", "lose", "double", "halve", "share", "price", "change", "goal"]
 
 PAGE_SHARES = {
-    "arithmetic": 0.47,
-    "article": 0.32,
-    "story": 0.02,
-    "question": 0.13,
+    "arithmetic": 0.50,
+    "article": 0.26,
+    "story": 0.01,
+    "question": 0.17,
     "spanish": 0.02,
     "chinese": 0.01,
     "code": 0.03,
@@ -35,9 +35,9 @@ DIRT_SHARES = {
 }
 """Shares of all pages; a quarter of the crawl in all."""
 DIALOG_SHARES = {
-    "choice-fact": 0.26,
-    "choice-other": 0.22,
-    "word": 0.32,
+    "choice-fact": 0.24,
+    "choice-other": 0.16,
+    "word": 0.40,
     "direct": 0.06,
     "talk": 0.03,
     "refusal": 0.03,

@@ -33,8 +33,9 @@ def evaluate(config: TaskConfig, paths: Sequence[Path], candidate: Candidate) ->
 
 
 def with_options(item: Item) -> str:
-    """The question with its options, a letter each, as the dialogs show them."""
-    return "\n".join([item.question, *(f"{letter}) {choice}" for letter, choice in zip(LETTERS, item.choices))])
+    """The question and a line with its options, a letter each, as the village's dialogs show them."""
+    lettered = ", ".join(f"{letter}) {choice}" for letter, choice in zip(LETTERS, item.choices))
+    return f"{item.question}\nThe choices are {lettered}."
 
 
 def generated(

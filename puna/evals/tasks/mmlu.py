@@ -16,7 +16,7 @@ from puna.base.errors import DataError
 from puna.evals.candidate import Candidate, Shot
 from puna.evals.items import Item, ItemResult, Score, choose
 from puna.evals.statistics import Z95
-from puna.evals.tasks.exam import LETTERS, TOO_LONG, generated, result_of, with_options
+from puna.evals.tasks.exam import LETTERS, TOO_LONG, generated, result_of
 from puna.evals.tasks.spec import TaskConfig, TaskResult, accuracy
 from puna.verify import Verdict, check_choice
 
@@ -47,6 +47,11 @@ def read_mmlu(paths: Sequence[Path]) -> tuple[dict[str, list[Item]], dict[str, l
             f"found {len(splits['dev'])} and {len(splits['test'])} of them"
         )
     return splits["dev"], splits["test"]
+
+
+def chat_question(item: Item) -> str:
+    """The question with an option a line: "A) ..."."""
+    return "\n".join([item.question, *(f"{letter}) {choice}" for letter, choice in zip(LETTERS, item.choices))])
 
 
 def question_text(item: Item) -> str:
@@ -92,9 +97,9 @@ def _by_writing(
     shown, ids = [], []
     for item in items:
         shots = [
-            (with_options(s), f"The answer is {LETTERS[int(s.answer)]}.") for s in dev[item.subject][: config.shots]
+            (chat_question(s), f"The answer is {LETTERS[int(s.answer)]}.") for s in dev[item.subject][: config.shots]
         ]
-        text = with_options(item)
+        text = chat_question(item)
 
         def build(kept: Sequence[Shot], text: str = text) -> list[int]:
             return candidate.encode_dialog(text, kept)
