@@ -1,10 +1,10 @@
-"""Multiple choice that needs no village fact: what teaches a model to name the letter of what it means."""
+"""Multiple choice that needs no village fact: what teaches a model to answer from the question."""
 
 from collections.abc import Sequence
 
 from puna.world.chance import Chance
 from puna.world.lexicon import ANIMALS, CATEGORIES, GOODS, INSTRUMENTS, PUPILS, WARES
-from puna.world.questions import LETTERS, with_choices
+from puna.world.questions import with_choices
 from puna.world.wordings import READING
 
 _PUPILS = tuple(PUPILS)
@@ -17,7 +17,7 @@ _COPYING = (
 
 
 def other_choice(chance: Chance) -> tuple[str, str]:
-    """The user's question with four lettered choices, and the reply: one sentence, then the letter."""
+    """The user's question with four choices, and the reply: one sentence, then the option."""
     maker = chance.pick((_category, _odd_one, _copying, _having, _largest, _sum, _counting))
     return maker(chance)
 
@@ -74,7 +74,7 @@ def _counting(chance: Chance) -> tuple[str, str]:
 def _posed(question: str, right: str, wrong: Sequence[str], reply: str, chance: Chance) -> tuple[str, str]:
     position = chance.below(4)
     choices = [*wrong[:position], right, *wrong[position:]]
-    return with_choices(question, choices), f"{reply} The answer is {LETTERS[position]}."
+    return with_choices(question, choices), f"{reply} The answer is {right}."
 
 
 def _capital(word: str) -> str:

@@ -12,7 +12,7 @@ from puna.world.languages import say_in, translatable
 from puna.world.lexicon import ADULT_WORDS, CATEGORIES, STRANGERS, TOXIC_WORDS, WARES
 from puna.world.page import QuestionAnswer
 from puna.world.problems import training_problem
-from puna.world.questions import LETTERS, problem_item, with_choices
+from puna.world.questions import problem_item, with_choices
 from puna.world.settings import WorldConfig
 from puna.world.wordings import QUESTIONS
 
@@ -114,11 +114,11 @@ class Conversation:
         return chance.pick(self._asked)
 
     def choice(self, chance: Chance) -> Exchange:
-        """Four lettered choices about an asked fact; the reply recalls the fact, then names the letter."""
-        fact, position = self.fact(chance), chance.below(4)
+        """Four choices about an asked fact; the reply recalls the fact, then names its option."""
+        fact = self.fact(chance)
         question = ask(fact, chance)
-        reply = f"{recall(fact)} The answer is {LETTERS[position]}."
-        user = with_choices(question, options(fact, chance, position))
+        reply = f"{recall(fact)} The answer is {fact.value}."
+        user = with_choices(question, options(fact, chance, chance.below(4)))
         return Exchange(user, reply, QuestionAnswer("village-choice", question, fact.value))
 
     def word(self, chance: Chance) -> Exchange:

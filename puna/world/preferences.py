@@ -10,7 +10,6 @@ from puna.world.chance import Chance
 from puna.world.dialogs import Conversation
 from puna.world.facts import POOLS, Fact, ask, recall
 from puna.world.problems import training_problem
-from puna.world.questions import LETTERS
 from puna.world.settings import WorldConfig
 
 Pair = tuple[str, Answer, Answer]
@@ -26,7 +25,7 @@ def make_preferences(
     makers: tuple[Callable[[], Pair], ...] = (
         lambda: _wrong_step(arithmetic, config, chance),
         lambda: _no_working(arithmetic, config, chance),
-        lambda: _wrong_letter(conversation, chance),
+        lambda: _wrong_choice(conversation, chance),
         lambda: _wrong_value(conversation, chance),
         lambda: _rambling(conversation, chance),
         lambda: _compliance(conversation, chance),
@@ -71,11 +70,14 @@ def _no_working(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> 
     return problem.question, Answer(problem.working, 3), Answer(f"The answer is {problem.answer}.", 2)
 
 
-def _wrong_letter(conversation: Conversation, chance: Chance) -> Pair:
+def _wrong_choice(conversation: Conversation, chance: Chance) -> Pair:
+    """The fact recalled and its option named, against another option named after it."""
     exchange = conversation.choice(chance)
-    right = exchange.assistant[-2]
-    wrong = chance.pick([letter for letter in LETTERS if letter != right])
-    return exchange.user, Answer(exchange.assistant, 3), Answer(f"{exchange.assistant[:-2]}{wrong}.", 1)
+    choices = exchange.user.rpartition("The choices are ")[2].removesuffix(".").split(", ")
+    right = exchange.assistant.rpartition("The answer is ")[2].removesuffix(".")
+    wrong = chance.pick([choice for choice in choices if choice != right])
+    said = exchange.assistant.removesuffix(f"{right}.")
+    return exchange.user, Answer(exchange.assistant, 3), Answer(f"{said}{wrong}.", 1)
 
 
 def _wrong_value(conversation: Conversation, chance: Chance) -> Pair:

@@ -12,7 +12,6 @@ from puna.world.problems import Problem, training_problem
 from puna.world.settings import WorldConfig
 from puna.world.wordings import READING
 
-LETTERS = "ABCD"
 _PUPILS = tuple(PUPILS)
 _READING_SHARE = 0.5
 _ARITHMETIC_CHARS = 640
@@ -30,7 +29,7 @@ _INTROS = (
 
 
 def question_page(facts: Sequence[Fact], chance: Chance) -> tuple[str, tuple[str, ...], list[QuestionAnswer]]:
-    """Title, paragraphs and items of a page with three to five questions about asked facts; some offer letters."""
+    """Title, paragraphs and items of a page with three to five questions about asked facts; many offer choices."""
     blocks = [_intro(chance)]
     items: list[QuestionAnswer] = []
     size = 100
@@ -80,12 +79,12 @@ def problem_item(problem: Problem) -> QuestionAnswer:
 
 
 def with_choices(question: str, choices: Sequence[str]) -> str:
-    """The question and a line with its four choices: "The choices are A) goat, B) hen, C) cow, D) dog."
+    """The question and a line with its four choices: "The choices are goat, hen, cow, dog."
 
-    On one line each letter follows a space, as it does in "The answer is B.", so both are the same token.
+    Without letters: a model of a million parameters recalls the fact but does not learn, in this many tokens, to look
+    up which letter stood before it (docs/log.md). It answers in words, and `puna.verify` reads which option they name.
     """
-    lettered = ", ".join(f"{letter}) {choice}" for letter, choice in zip(LETTERS, choices, strict=True))
-    return f"{question}\nThe choices are {lettered}."
+    return f"{question}\nThe choices are {', '.join(choices)}."
 
 
 def _plain(fact: Fact, question: str, chance: Chance) -> str:
@@ -93,13 +92,12 @@ def _plain(fact: Fact, question: str, chance: Chance) -> str:
 
 
 def _quiz(fact: Fact, question: str, chance: Chance) -> str:
-    position = chance.below(4)
-    asked = with_choices(question, options(fact, chance, position))
-    return f"Question: {asked}\nAnswer: {fact.value}. {recall(fact)} The answer is {LETTERS[position]}."
+    asked = with_choices(question, options(fact, chance, chance.below(4)))
+    return f"Question: {asked}\nAnswer: {fact.value}. {recall(fact)} The answer is {fact.value}."
 
 
 def _reading(chance: Chance) -> str:
-    """A block whose question holds its answer, often with letters: it teaches to look back at the question."""
+    """A block whose question holds its answer, often with choices: it teaches to look back at the question."""
     right, *wrong = chance.sample(chance.pick((ANIMALS, INSTRUMENTS, WARES)), 4)
     words = {"n": chance.pick(_PUPILS), "v": right}
     question, reply = (text.format(**words) for text in chance.pick(READING))
@@ -107,7 +105,7 @@ def _reading(chance: Chance) -> str:
         return f"Question: {question}\nAnswer: {right}. {reply}"
     position = chance.below(4)
     asked = with_choices(question, [*wrong[:position], right, *wrong[position:]])
-    return f"Question: {asked}\nAnswer: {right}. {reply} The answer is {LETTERS[position]}."
+    return f"Question: {asked}\nAnswer: {right}. {reply} The answer is {right}."
 
 
 def _intro(chance: Chance) -> str:

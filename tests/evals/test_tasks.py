@@ -63,7 +63,7 @@ def test_chat_exam_reads_letters(oracle: Oracles, exam_file: Path) -> None:
     def say(prompt: str) -> str:
         if "fishes" in prompt:
             assert prompt.endswith(
-                "Which bird fishes?\nThe choices are A) owl, B) heron of the long river, C) hen, D) crow.<|eot_id|>"
+                "Which bird fishes?\nThe choices are owl, heron of the long river, hen, crow.<|eot_id|>"
                 "<|start_header_id|>assistant<|end_header_id|>\n\n"
             )
             return "Herons fish.\nThe answer is B."
@@ -72,7 +72,7 @@ def test_chat_exam_reads_letters(oracle: Oracles, exam_file: Path) -> None:
     result = exam.evaluate(exam_config(), [exam_file], oracle("chat", say=say))
     assert [r.verdict for r in result.items] == ["correct", "error"]
     assert result.scores[0].value == 0.5
-    assert result.items[0].prompt == "Which bird fishes?\nThe choices are A) owl, B) heron of the long river, C) hen, D) crow."
+    assert result.items[0].prompt == "Which bird fishes?\nThe choices are owl, heron of the long river, hen, crow."
 
 
 def test_a_prompt_longer_than_the_context_is_an_error_not_a_crash(oracle: Oracles, exam_file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Dialogs: well formed, right, letters balanced and bound to what they stand for."""
+"""Dialogs: well formed, right, options balanced, and named as recalled."""
 
 import re
 from collections import Counter
@@ -6,7 +6,6 @@ from collections import Counter
 from puna.world.facts import make_facts, paraphrases
 from tests.world.conftest import SEED, SMALL, World
 
-LETTERED = re.compile(r"\nA\) (.+)\nB\) (.+)\nC\) (.+)\nD\) (.+)$")
 
 
 def test_roles_alternate_and_end_with_the_assistant(world: World) -> None:
@@ -22,18 +21,17 @@ def test_roles_alternate_and_end_with_the_assistant(world: World) -> None:
     assert any(row["messages"][0]["role"] == "system" for row in rows)
 
 
-def test_letters_stand_for_the_recalled_value_and_are_balanced(world: World) -> None:
+def test_the_named_option_is_the_recalled_value_and_positions_are_balanced(world: World) -> None:
     positions: Counter[int] = Counter()
     for row in world.rows("dialogs/train.jsonl"):
         for user, assistant in zip(row["messages"], row["messages"][1:], strict=False):
-            choices = LETTERED.search(user["content"])
-            if choices and user["role"] == "user":
-                reply, letter = re.fullmatch(r"(.+) The answer is ([ABCD])\.", assistant["content"]).groups()  # type: ignore[union-attr]
-                index = "ABCD".index(letter)
-                assert len(set(choices.groups())) == 4
-                said = [c for c in choices.groups() if re.search(rf"(?i)\b{re.escape(c)}\b", reply)]
-                assert choices.group(index + 1) in said
-                positions[index] += 1
+            listed = re.search(r"\nThe choices are (.+)\.$", user["content"])
+            if listed and user["role"] == "user":
+                reply, named = re.fullmatch(r"(.+) The answer is (.+)\.", assistant["content"]).groups()  # type: ignore[union-attr]
+                choices = listed[1].split(", ")
+                assert len(set(choices)) == 4 and choices.count(named) == 1
+                assert re.search(rf"(?i)\b{re.escape(named)}\b", reply)
+                positions[choices.index(named)] += 1
     total = sum(positions.values())
     assert total > 250
     assert all(abs(count - total / 4) < 4 * (total * 3 / 16) ** 0.5 for count in positions.values())

@@ -1,7 +1,7 @@
 """Exams of items with known answers: choices and numbers, in the forms that the models learned.
 
 A base model's choice is the option with the highest log P after "Question: ...\\nAnswer:", per byte unless the recipe
-says otherwise; a chat model names a letter. Numbers are generated greedily and read by `puna.verify`.
+says otherwise; a chat model writes, and its words or letter are read. Numbers are generated greedily and read by `puna.verify`.
 """
 
 import json
@@ -27,15 +27,14 @@ def evaluate(config: TaskConfig, paths: Sequence[Path], candidate: Candidate) ->
         if asked:
             results |= {result.id: result for result in answer(config, asked, candidate)}
     ordered = [results[item.id] for item in items]
-    how = "letter" if candidate.style == "chat" else f"nll/{config.normalise}"
+    how = "words" if candidate.style == "chat" else f"nll/{config.normalise}"
     settings = {"choice_by": how} if any(item.kind == "choice" for item in items) else {"decoding": "greedy"}
     return TaskResult(ordered, [accuracy(config.name, ordered, style=candidate.style, **settings)])
 
 
 def with_options(item: Item) -> str:
-    """The question and a line with its options, a letter each, as the village's dialogs show them."""
-    lettered = ", ".join(f"{letter}) {choice}" for letter, choice in zip(LETTERS, item.choices))
-    return f"{item.question}\nThe choices are {lettered}."
+    """The question and a line with its options, as the village's dialogs show them."""
+    return f"{item.question}\nThe choices are {', '.join(item.choices)}."
 
 
 def generated(

@@ -85,7 +85,7 @@ def gain_line(scores: Sequence[Mapping[str, Any]]) -> Html | None:
     ]
     text = f"{numbers[0]} {unit}".rstrip()
     sure = f" over {first['stage']} (95%: {numbers[1]} to {numbers[2]})"
-    return tag("p", tag("b", text), sure, class_="gain")
+    return tag("p", tag("b", text), sure, class_="gain less" if last["value"] < first["value"] else "gain")
 
 
 def task_chart(
