@@ -49,11 +49,15 @@ def publish(rows: list[dict[str, Any]], quick: bool) -> None:
     commit = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True).stdout.strip()
     where = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     lines = [f"\n## {datetime.date.today()}, commit {commit or 'unknown'}, {where}\n"]
-    lines += ["| bench | case | ours | peer | unit | ratio (min to max) | same result | of peak |", "|---|---|---|---|---|---|---|---|"]
+    lines += [
+        "| bench | case | ours | peer | unit | ratio (min to max) | same result | of peak |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for r in rows:
         ratio = f"{r['ratio']:.2f} ({r['ratio_min']:.2f} to {r['ratio_max']:.2f})"
         lines.append(
-            f"| {r['bench']} | {r['case']} | {r['ours']:,.0f} | {r['peer']:,.0f} ({r['peer_name']}) | {r['unit']} | {ratio} "
+            f"| {r['bench']} | {r['case']} | {r['ours']:,.0f} | {r['peer']:,.0f} ({r['peer_name']}) | {r['unit']} "
+            f"| {ratio} "
             f"| {'yes' if r['same_result'] else 'NO'} | {r['peak_fraction']:.2f} |"
         )
     with open(RESULTS, "a", encoding="utf-8") as file:

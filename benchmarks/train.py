@@ -1,6 +1,6 @@
 """Training steps (forward, backward, AdamW) of our loop beside transformers' Llama: same weights, data, precision.
 
-    python -m benchmarks.train [--case nano|S] [--quick] [--json]
+python -m benchmarks.train [--case nano|S] [--quick] [--json]
 """
 
 import argparse
@@ -32,7 +32,9 @@ def main() -> None:
     options = parser.parse_args()
     prepare_machine(num_cores())
     cases = [options.case] if options.case else list(CASES)
-    publish([_case(name, runs=3 if options.quick else 7, steps=4 if options.quick else 10) for name in cases], options.quick)
+    publish(
+        [_case(name, runs=3 if options.quick else 7, steps=4 if options.quick else 10) for name in cases], options.quick
+    )
 
 
 def _case(name: str, runs: int, steps: int) -> dict[str, Any]:

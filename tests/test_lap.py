@@ -39,7 +39,18 @@ EVALUATIONS = {
 @pytest.fixture(scope="module")
 def lap(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a small lap with evaluation; run twice, the second time for nothing."""
-    order = ("world", "curate", "tokenizer", "tokens", "baselines", "pretrain", "eval-base", "sft", "eval-chat", "export")
+    order = (
+        "world",
+        "curate",
+        "tokenizer",
+        "tokens",
+        "baselines",
+        "pretrain",
+        "eval-base",
+        "sft",
+        "eval-chat",
+        "export",
+    )
     stages = {name: (STAGES | EVALUATIONS)[name] for name in order}
     stages["export"] = {"kind": "export", "inputs": {"model": "sft", "scores": ["eval-chat"]}}
     out = tmp_path_factory.mktemp("lap") / "run"

@@ -55,7 +55,7 @@ def make_facts(seed: int, num_people: int, num_wares: int, num_places: int) -> l
             raise ConfigError(f"num_{kind}: expected 2 to {len(names)}, came {count}")
         chosen = Chance(seed, "half", kind).shuffled(names[:count])
         for number, attribute in enumerate(attributes):
-            # Each attribute asks about another half, so that a person is asked about some things and examined in others.
+            # Each attribute asks about another half: a person is asked about some things and examined in others.
             shift = number * count // len(attributes)
             turned = chosen[shift:] + chosen[:shift]
             for half, subjects in enumerate((turned[: count // 2], turned[count // 2 :])):

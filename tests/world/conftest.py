@@ -83,7 +83,8 @@ class World:
         for row in self.rows("dialogs/train.jsonl"):
             turns = [m["content"] for m in row["messages"] if m["role"] != "system"]
             pairs = zip(turns[::2], turns[1::2], strict=True)
-            blocks += [(q, a) for q, a in pairs if re.search(r"=.*The answer is \d+\.$", a)]
+            worked = re.compile(r"=.*The answer is \d+\.$")
+            blocks += [(q, a) for q, a in pairs if worked.search(a) and "\nThe choices are " not in q]
         return blocks
 
     def judged_blocks(self) -> list[tuple[str, str, str]]:
@@ -91,8 +92,9 @@ class World:
         blocks = []
         for row in self.rows("dialogs/preferences.jsonl"):
             better, worse = (row["rejected"], row["chosen"]) if row["error"] else (row["chosen"], row["rejected"])
-            if re.search(r"The answer is \d+\.$", better):
-                blocks.append((row["prompt"][0]["content"], better, worse))
+            question = row["prompt"][0]["content"]
+            if re.search(r"The answer is \d+\.$", better) and "\nThe choices are " not in question:
+                blocks.append((question, better, worse))
         return blocks
 
     def training_blocks(self) -> list[tuple[str, str]]:

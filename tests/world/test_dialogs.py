@@ -7,7 +7,6 @@ from puna.world.facts import make_facts, paraphrases
 from tests.world.conftest import SEED, SMALL, World
 
 
-
 def test_roles_alternate_and_end_with_the_assistant(world: World) -> None:
     rows = world.rows("dialogs/train.jsonl")
     assert len(rows) == len({row["id"] for row in rows}) == SMALL.num_dialogs

@@ -1,7 +1,8 @@
 """Exams of items with known answers: choices and numbers, in the forms that the models learned.
 
 A base model's choice is the option with the highest log P after "Question: ...\\nAnswer:", per byte unless the recipe
-says otherwise; a chat model writes, and its words or letter are read. Numbers are generated greedily and read by `puna.verify`.
+says otherwise; a chat model writes, and the option that its words or letter name is read. Numbers are generated
+greedily. `puna.verify` reads both.
 """
 
 import json
