@@ -15,6 +15,7 @@ from puna.base.output import Progress
 from puna.lineage.runner import Planned, Watcher
 
 _PLAIN_INTERVAL_S = 10.0
+_BAR_WIDTH, _TIME_WIDTH = 16, 16
 
 
 def make_watcher(console: Console | None = None) -> "LiveView | PlainView":
@@ -95,11 +96,12 @@ class LiveView(Watcher):
         row.seconds, row.metrics = manifest["seconds"], key_metrics(manifest)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        table = Table.grid(padding=(0, 1))
-        table.add_column(width=1)
-        table.add_column(no_wrap=True)
-        table.add_column(width=20)
-        table.add_column(justify="right", no_wrap=True)
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.add_column(min_width=1, max_width=1)
+        longest = max((len(name) for name in self._rows), default=1)
+        table.add_column(no_wrap=True, min_width=longest)
+        table.add_column(min_width=_BAR_WIDTH, max_width=_BAR_WIDTH)
+        table.add_column(justify="right", no_wrap=True, min_width=_TIME_WIDTH)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         for row in self._rows.values():
             table.add_row(*row.cells())
@@ -123,7 +125,7 @@ class _Row:
     def cells(self) -> tuple[Any, ...]:
         if self.state == "running":
             share = self.look.done / self.look.total if self.look and self.look.total else 0.0
-            bar = ProgressBar(total=1.0, completed=share, width=20, pulse=not share)
+            bar = ProgressBar(total=1.0, completed=share, width=_BAR_WIDTH, pulse=not share)
             return self._spinner, Text(self.name, "bold"), bar, self._timing(share), self._doing()
         if self.state in ("done", "reused"):
             mark = Text("✓", "green" if self.state == "done" else "dim green")

@@ -5,8 +5,8 @@
 `count` makes a clean run and prints its boundaries; `sweep CLEAN FIRST STRIDE` takes each stage of the recipe, its
 inputs from the clean run, kills it at boundary FIRST, FIRST + STRIDE, ... and each time runs it again; `chain SEED
 TIMES` kills one run TIMES times at random moments and finishes it. Every job prints one JSON object with the checksums
-of the finished artifacts. A boundary is the moment before or after any fsync, rename, replace or symlink. This is a program of
-its own because it forks: it must have one thread.
+of the finished artifacts. A boundary is the moment before or after any fsync, rename, replace or symlink. This is a
+program of its own because it forks: it must have one thread.
 """
 
 import contextlib
