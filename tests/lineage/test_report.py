@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from example_lap import ATTACK, BASELINE, example_manifests, example_recipe, manifest
 from rich.console import Console
 
 from puna.lineage.report import build_report, report_card, write_report
@@ -18,6 +17,7 @@ from puna.lineage.report.formats import format_bytes, format_number, format_scor
 from puna.lineage.report.markup import artifact_href, tag
 from puna.lineage.report.page import render_page
 from puna.lineage.report.panels import MAX_SAMPLES, MAX_TEXT, merge_samples, render_panel
+from tests.lineage.example_lap import ATTACK, BASELINE, example_manifests, example_recipe, manifest
 
 
 @pytest.fixture(scope="module")
