@@ -10,14 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from puna import __version__
-from puna.base.config import did_you_mean
-from puna.base.errors import ConfigError, DataError, InputError, PunaError
-from puna.base.files import read_json
-from puna.lineage.live import clock, key_metrics, make_watcher
+from puna.base.errors import ConfigError, InputError, PunaError
+from puna.lineage.live import make_watcher
 from puna.lineage.recipe import Recipe, parse_settings
-from puna.lineage.runner import RunResult, last_manifests, plan, rebuild_report
+from puna.lineage.runner import RunResult, plan, rebuild_report
 from puna.lineage.runner import run as run_recipe
-from puna.lineage.store import collect_garbage, heartbeats
+from puna.lineage.status import reports_of, run_recipe_of, status_rows, status_table
+from puna.lineage.store import collect_garbage
 from puna.stages import STAGES
 
 app = typer.Typer(
@@ -141,19 +140,11 @@ def status(run: RunArgument, json_: JsonOption = False) -> None:
 
     Example: puna status runs/nano
     """
-    recipe = _run_recipe(run)
-    manifests = {manifest["stage"]: manifest for manifest in last_manifests(run)}
-    beats = {name.rpartition("-")[0]: beat for name, beat in heartbeats(run).items()}
-    rows = [_status_row(name, manifests.get(name), beats.get(name)) for name in recipe["stages"]]
+    rows = status_rows(run)
     if json_:
         print(json.dumps(rows, ensure_ascii=False))
-        return
-    table = Table("stage", "state", "time", "memory", "key figures", box=None, header_style="dim")
-    for row in rows:
-        time_, memory = clock(row["seconds"]) if row["seconds"] else "", f"{row['peak_memory_bytes'] / 2**20:.0f} MiB"
-        figures = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row["metrics"].items())
-        table.add_row(row["stage"], row["state"], time_, memory if row["peak_memory_bytes"] else "", figures)
-    Console().print(table)
+    else:
+        Console().print(status_table(rows))
 
 
 @app.command()
@@ -162,7 +153,7 @@ def report(run: RunArgument, json_: JsonOption = False) -> None:
 
     Example: puna report runs/nano
     """
-    _run_recipe(run)
+    run_recipe_of(run)
     made, path = rebuild_report(run)
     if json_:
         print(json.dumps(made, ensure_ascii=False))
@@ -182,7 +173,7 @@ def compare(
 
     Example: puna compare runs/nano runs/other-lr
     """
-    first, second = _reports(run_a), _reports(run_b) if run_b else None
+    first, second = reports_of(run_a), reports_of(run_b) if run_b else None
     _show_comparison(first, second, as_json=json_)
 
 
@@ -195,7 +186,7 @@ def gc(
 
     Example: puna gc runs/nano --yes
     """
-    _run_recipe(run)
+    run_recipe_of(run)
     found = collect_garbage(run, remove=yes)
     for path, size in found:
         print(f"{size / 2**20:10.1f} MiB  {path}")
@@ -386,38 +377,6 @@ def _explain(recipes: list[Recipe], folder: Path, replicas: bool, as_json: bool)
     for row in rows:
         why = "; ".join(row["why"][:4]) + (f"; and {len(row['why']) - 4} more" if len(row["why"]) > 4 else "")
         print(f"{row['does']:5}  {row['stage']:12} {row['fingerprint'][:12]}  {why}")
-
-
-def _run_recipe(run: Path) -> dict[str, Any]:
-    if not (run / "recipe.json").is_file():
-        near = did_you_mean(run.name, (path.name for path in run.parent.glob("*") if path.is_dir()))
-        raise DataError(f"expected a run folder at {run}, found none{near}; `puna run RECIPE` makes one")
-    return read_json(run / "recipe.json")  # type: ignore[no-any-return]
-
-
-def _status_row(name: str, manifest: dict[str, Any] | None, beat: dict[str, Any] | None) -> dict[str, Any]:
-    if beat and (beat["running"] or manifest is None):
-        share = f" {100 * beat['done'] / beat['total']:.0f}%" if beat.get("total") else ""
-        state = ("running" if beat["running"] else "stopped") + share
-        return {
-            "stage": name,
-            "state": state,
-            "seconds": beat["seconds"],
-            "peak_memory_bytes": 0,
-            "metrics": beat.get("metrics", {}),
-        }
-    if manifest is None:
-        return {"stage": name, "state": "missing", "seconds": 0.0, "peak_memory_bytes": 0, "metrics": {}}
-    kept = {key: manifest[key] for key in ("seconds", "peak_memory_bytes")}
-    return {"stage": name, "state": "done", **kept, "metrics": key_metrics(manifest)}
-
-
-def _reports(run: Path) -> list[dict[str, Any]]:
-    replicas = sorted(path for path in run.glob("seed-*/report.json"))
-    paths = replicas or [run / "report.json"]
-    if not paths[0].is_file():
-        raise DataError(f"expected a finished run at {run}, found no report.json; `puna run` or `puna report` it first")
-    return [read_json(path) for path in paths]
 
 
 def _show_card(report: dict[str, Any], path: Path) -> None:
