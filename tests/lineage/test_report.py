@@ -319,3 +319,9 @@ def test_report_card_names_the_best_baseline(lap: tuple[dict[str, Any], str]):
     assert re.search(r"village-hard .* 0\.0% .* 21\.4%", text)
     assert "8 min 08 s, peak memory 1.70 GB" in text and "not finished: export" in text
     assert "runs/nano/report/report.html" in text
+
+
+@pytest.mark.parametrize(("text", "wide"), [("short", False), ("x" * 80, True)])
+def test_tables_with_long_texts_take_the_whole_width(text: str, wide: bool) -> None:
+    panel = {"kind": "table", "title": "t", "columns": ["a", "b", "c"], "rows": [["1", "2", text]]}
+    assert ('class="panel wide"' in str(render_panel(panel, None))) is wide

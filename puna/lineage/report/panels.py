@@ -80,6 +80,7 @@ PANELS = {
 }
 WIDE = {"funnel", "samples"}
 NARROW_COLUMNS = 4  # a table with more of them takes the whole width
+NARROW_CHARS = 48
 
 
 def render_panel(panel: Mapping[str, Any], href: str | None) -> Html:
@@ -94,7 +95,7 @@ def render_panel(panel: Mapping[str, Any], href: str | None) -> Html:
         content = tag("p", problem, class_="problem")
     title = tag("h4", linked(href, panel.get("title") or kind, title="the artifact behind these numbers"))
     note = tag("p", panel["note"], class_="note") if panel.get("note") else None
-    wide = kind in WIDE or len(panel.get("columns") or ()) > NARROW_COLUMNS
+    wide = kind in WIDE or len(panel.get("columns") or ()) > NARROW_COLUMNS or _is_wordy(panel)
     return tag("section", title, content, note, class_="panel wide" if wide else "panel")
 
 
@@ -157,3 +158,10 @@ def answer_box(stage: str, item: Mapping[str, Any], sample: Sample, colours: Map
     answer = str(item.get("answer") if item.get("answer") is not None else "")
     text = tag("div", clipped(answer.strip()) or tag("i", "(empty)"), class_="answer")
     return tag("div", head, text, other, class_=f"box {css}")
+
+
+def _is_wordy(panel: Mapping[str, Any]) -> bool:
+    """Whether a table has long texts beside other columns, which half a page would cut off."""
+    rows = panel.get("rows") if len(panel.get("columns") or ()) > 2 else None
+    cells = [cell for row in rows if isinstance(row, list) for cell in row] if isinstance(rows, list) else []
+    return any(isinstance(cell, str) and len(cell) > NARROW_CHARS for cell in cells)
