@@ -4,7 +4,7 @@
 
 `count` makes a clean run and prints its boundaries; `sweep CLEAN FIRST STRIDE` takes each stage of the recipe, its
 inputs from the clean run, kills it at boundary FIRST, FIRST + STRIDE, ... and each time runs it again; `chain SEED
-TIMES` kills one run TIMES times at random moments and finishes it. Every job prints one JSON object with the checksums
+TIMES` kills a run at TIMES random moments and finishes it. Every job prints one JSON object with the checksums
 of the finished artifacts. A boundary is the moment before or after any fsync, rename, replace or symlink. This is a
 program of its own because it forks: it must have one thread.
 """
@@ -72,15 +72,19 @@ def _inputs_of(clean: Path, out: Path, stages: list[str]) -> None:
 
 
 def _chain(recipe: Recipe, out: Path, seed: str, times: str) -> dict[str, Any]:
-    rng, killed = random.Random(int(seed)), 0
+    rng, killed, finished = random.Random(int(seed)), 0, []
     started = time.monotonic()
     assert _child(recipe, out) == 0
     seconds = time.monotonic() - started
     shutil.rmtree(out)
-    for _ in range(int(times)):
-        killed += _child(recipe, out, kill_after_s=rng.uniform(0, seconds / 2)) == -signal.SIGKILL
+    while killed < int(times):
+        if _child(recipe, out, kill_after_s=rng.uniform(0, seconds / 2)) == -signal.SIGKILL:
+            killed += 1
+        else:  # it came to its end before the kill: one more to compare, and a fresh start
+            finished.append(_checksums(recipe, out)["stages"])
+            shutil.rmtree(out)
     assert _child(recipe, out) == 0
-    return {"killed": killed, **_checksums(recipe, out)}
+    return {"killed": killed, "finished": [*finished, _checksums(recipe, out)["stages"]]}
 
 
 def _child(

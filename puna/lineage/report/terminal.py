@@ -48,23 +48,28 @@ def cell(score: Mapping[str, Any] | None) -> Text:
 
 
 def comparison_table(comparison: Mapping[str, Any], name_a: str = "A", name_b: str = "B") -> RenderableType:
-    """Every score of both runs with the difference b - a; bold where its 95% interval leaves out 0."""
-    replicas = comparison["replicas"]
+    """Every score of both runs with the difference b - a; bold where its 95% interval leaves out 0.
+
+    Without a second run: the mean of each score over the replicas of the first.
+    """
+    runs_a, runs_b = comparison["replicas"]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for title in ("stage", "task", "metric"):
-        table.add_column(title)
-    for name, runs in zip((name_a, name_b), replicas, strict=True):
+        table.add_column(title, overflow="fold")
+    for name, runs in [(name_a, runs_a), *([(name_b, runs_b)] if runs_b else [])]:
         table.add_column(Text(f"{name}, {runs} runs" if runs > 1 else name), justify="right")
-    table.add_column("difference", justify="right")
-    table.add_column("95% interval")
+    if runs_b:
+        table.add_column("difference", justify="right")
+        table.add_column("95% interval")
     for row in comparison["scores"]:
         metric = row["metric"]
         sides = [
             cell({"metric": metric, "value": s["mean"], "ci95": s["ci95"]} if s else None) for s in (row["a"], row["b"])
         ]
-        table.add_row(
-            Text(row["stage"]), Text(row["task"]), Text(metric), *sides, *difference_cells(metric, row["difference"])
-        )
+        compared = [sides[1], *difference_cells(metric, row["difference"])] if runs_b else []
+        table.add_row(Text(row["stage"]), Text(row["task"]), Text(metric), sides[0], *compared)
+    if not runs_b:
+        return table
     made = [row["name"] for row in comparison["stages"] if not row["same"]]
     note = "made differently: " + ", ".join(made) if made else "all stages are the same artifacts"
     return Group(table, Text(""), Text(note, style="dim"))
