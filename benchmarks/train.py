@@ -56,7 +56,7 @@ def _case(name: str, runs: int, steps: int) -> dict[str, Any]:
 
 
 def _our_step(model: Llama, batch: Batch, config: LoopConfig, steps: int) -> tuple[Callable[[], float], list[float]]:
-    optimizer, _ = make_optimizer(model, config.optimizer)
+    optimizer, _ = make_optimizer(model, config)
     losses: list[float] = []
 
     def work() -> float:
@@ -70,7 +70,7 @@ def _our_step(model: Llama, batch: Batch, config: LoopConfig, steps: int) -> tup
 def _their_step(
     model: LlamaForCausalLM, batch: Batch, config: LoopConfig, steps: int
 ) -> tuple[Callable[[], float], list[float]]:
-    optimizer, _ = make_optimizer(model, config.optimizer)
+    optimizer, _ = make_optimizer(model, config)
     for group in optimizer.param_groups:
         group["lr"] = 1e-3
     losses: list[float] = []
@@ -80,7 +80,7 @@ def _their_step(
             logits = model(input_ids=batch.tokens, use_cache=False).logits
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             losses.append(loss.item())

@@ -30,9 +30,7 @@ tokenizer_app = typer.Typer(no_args_is_help=True, help="Encode and decode text w
 app.add_typer(tokenizer_app, name="tokenizer")
 
 RecipeArgument = Annotated[Path, typer.Argument(help="A recipe, for example recipes/nano.yaml")]
-SetOption = Annotated[
-    list[str], typer.Option("--set", help="Change a setting: --set sft.optimizer.lr=1e-3, --set data=DIR")
-]
+SetOption = Annotated[list[str], typer.Option("--set", help="Change a setting: --set sft.lr=1e-3, --set data=DIR")]
 OutOption = Annotated[Path | None, typer.Option(help="Run folder (default: runs/NAME)")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output")]
 ModelArgument = Annotated[Path, typer.Argument(help="A model folder in Hugging Face layout, e.g. runs/nano/export")]

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from puna.base.output import Progress
+from puna.lineage.report.formats import format_score
 from puna.lineage.runner import Planned, Watcher
 
 _PLAIN_INTERVAL_S = 10.0
@@ -149,7 +150,7 @@ def key_metrics(manifest: dict[str, Any]) -> dict[str, float | str]:
     """The few numbers of a finished stage worth a line: its headline scores, otherwise its first metrics."""
     scores = [score for score in manifest["scores"] if score["headline"] and "/" not in score["metric"]]
     if scores:
-        return {score["task"]: f"{100 * score['value']:.1f}%" for score in scores}
+        return {score["task"]: format_score(score["metric"], score["value"]) for score in scores}
     return dict(list(manifest["metrics"].items())[:4])
 
 

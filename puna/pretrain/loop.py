@@ -36,10 +36,9 @@ class OptimizerConfig(Config):
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
 
 
-class LoopConfig(Config):
+class LoopConfig(OptimizerConfig):
     """How the loop runs. `micro_batch` rows go through the model at once; gradients do not depend on it (1e-6)."""
 
-    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     micro_batch: int = Field(default=8, ge=1)
     checkpoint_interval_s: Annotated[float, Hardware] = Field(default=30.0, ge=0)
 
@@ -59,7 +58,7 @@ def train(
     Raises RunError if the loss is not a number: the last checkpoint stands.
     """
     prepare_machine(out.threads)
-    optimizer, names = make_optimizer(model, config.optimizer)
+    optimizer, names = make_optimizer(model, config)
     state = {"model": dict(model.named_parameters()), "optimizer": checkpoint.optimizer_tensors(optimizer, names)}
     found = checkpoint.load(out.state, state)
     step, log = (found[0], found[1]["log"]) if found else (0, [])
@@ -67,11 +66,11 @@ def train(
     saved, learned = started, 0
     validations = {round((i + 1) * num_steps / num_validations) for i in range(num_validations)}
     while step < num_steps:
-        lr = config.optimizer.lr * factor(config.optimizer.schedule, step, num_steps)
+        lr = config.lr * factor(config.schedule, step, num_steps)
         row = train_step(model, optimizer, batch_at(step), lr, config)
         step += 1
         if not math.isfinite(row["loss"]) or not math.isfinite(row["grad_norm"]):
-            raise RunError(f"the loss is {row['loss']} at step {step}: lower optimizer.lr or look at the data")
+            raise RunError(f"the loss is {row['loss']} at step {step}: lower lr or look at the data")
         learned += int(row["targets"])
         row = {"step": step, "tokens": (log[-1]["tokens"] if log else 0) + row["targets"], **row}
         if validate and step in validations:
@@ -99,7 +98,7 @@ def train_step(
         loss = cross_entropy_sum(logits, part.targets) / targets
         loss.backward()
         total += loss.item()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip).item()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()

@@ -12,7 +12,6 @@ from puna.model import Llama, LlamaConfig, load_model
 from puna.model.convert.huggingface import save_model
 from puna.posttrain.sft import SftConfig, encode, run
 from puna.pretrain.loader import IGNORED
-from puna.pretrain.loop import OptimizerConfig
 from puna.pretrain.schedule import ScheduleConfig
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.train import TokenizerConfig
@@ -54,8 +53,8 @@ def test_a_model_learns_to_say_it(tokenizer: Tokenizer, tmp_path: Path) -> None:
     save_model(Llama(shape, seed=1), tokenizer, tmp_path / "base")
     write_jsonl(tmp_path / "d.jsonl", [{"messages": DIALOG}] * 16)
     out = StageOutput(tmp_path / "out")
-    optimizer = OptimizerConfig(lr=1e-2, schedule=ScheduleConfig(warmup_steps=5))
-    config = SftConfig(epochs=60, row_tokens=128, batch_rows=4, checkpoint_interval_s=1e9, optimizer=optimizer)
+    schedule = ScheduleConfig(warmup_steps=5)
+    config = SftConfig(epochs=60, row_tokens=128, batch_rows=4, checkpoint_interval_s=1e9, lr=1e-2, schedule=schedule)
     run(config, Inputs({"model": tmp_path / "base", "dialogs": [tmp_path / "d.jsonl"]}), out)
     assert out.metrics["final_loss"] < 0.1
     assert load_model(out.path).config.num_parameters() == shape.num_parameters()

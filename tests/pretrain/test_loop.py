@@ -43,7 +43,8 @@ def _loader() -> Loader:
 def _config(**changes: object) -> LoopConfig:
     schedule = ScheduleConfig(warmup_steps=2)
     return LoopConfig(
-        optimizer=OptimizerConfig(lr=1e-2, schedule=schedule),
+        lr=1e-2,
+        schedule=schedule,
         **{"micro_batch": 2, "checkpoint_interval_s": 0.0, **changes},
     )
 
@@ -141,7 +142,7 @@ def test_loss_of_a_step_is_the_mean_over_learned_targets() -> None:
 def test_optimizer_step_equals_adamw_written_out() -> None:
     batch, model, config = _loader().batch(0), _model(), _config()
     before = _weights(model)
-    optimizer, names = make_optimizer(model, config.optimizer)
+    optimizer, names = make_optimizer(model, config)
     logits = model(batch.tokens, positions=batch.positions, documents=batch.documents)
     (cross_entropy_sum(logits, batch.targets) / batch.num_targets).backward()
     grads = {name: p.grad.double() for name, p in model.named_parameters() if p.grad is not None}
@@ -149,8 +150,8 @@ def test_optimizer_step_equals_adamw_written_out() -> None:
     model.zero_grad()
     train_step(model, optimizer, batch, 1e-2, config)
     for name, p in model.named_parameters():
-        g = grads[name] * min(1.0, config.optimizer.clip / norm)
-        decay = config.optimizer.weight_decay if p.dim() >= 2 else 0.0
+        g = grads[name] * min(1.0, config.clip / norm)
+        decay = config.weight_decay if p.dim() >= 2 else 0.0
         # After one step the bias-corrected moments are g and g^2.
         expected = before[name].double() * (1 - 1e-2 * decay) - 1e-2 * g / (g.abs() + 1e-8)
         assert torch.linalg.norm(p.double() - expected) <= 1e-4 * torch.linalg.norm(expected), name
