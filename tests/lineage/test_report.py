@@ -14,6 +14,7 @@ from rich.console import Console
 
 from puna.lineage.report import build_report, report_card, write_report
 from puna.lineage.report.formats import format_bytes, format_number, format_score, format_seconds
+from puna.lineage.report.headline import gain_line
 from puna.lineage.report.markup import artifact_href, tag
 from puna.lineage.report.page import render_page
 from puna.lineage.report.panels import MAX_SAMPLES, MAX_TEXT, merge_samples, render_panel
@@ -325,3 +326,21 @@ def test_report_card_names_the_best_baseline(lap: tuple[dict[str, Any], str]):
 def test_tables_with_long_texts_take_the_whole_width(text: str, wide: bool) -> None:
     panel = {"kind": "table", "title": "t", "columns": ["a", "b", "c"], "rows": [["1", "2", text]]}
     assert ('class="panel wide"' in str(render_panel(panel, None))) is wide
+
+
+def test_a_long_prompt_shows_its_end_and_folds_the_whole() -> None:
+    prompt = "first example. " * 60 + "At last the question?"
+    item = {"id": "a", "prompt": prompt, "answer": "x", "expected": "y", "verdict": "wrong"}
+    html = str(render_panel({"kind": "samples", "title": "t", "items": [item]}, None))
+    shown, _, folded = html.partition("<details")
+    assert "At last the question?" in shown and shown.count("first example.") < 40
+    assert folded.count("first example.") == 60 and f"{len(prompt):,} characters" in folded
+
+
+@pytest.mark.parametrize(("metric", "worse"), [("accuracy", False), ("bits_per_byte", True)])
+def test_a_rise_is_a_gain_or_a_loss_by_the_metric(metric: str, worse: bool) -> None:
+    rows = [
+        {"stage": s, "metric": metric, "value": v, "ci95": [v - 0.1, v + 0.1]}
+        for s, v in (("base", 0.5), ("chat", 0.7))
+    ]
+    assert ('class="gain less"' in str(gain_line(rows))) is worse

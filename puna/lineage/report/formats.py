@@ -13,6 +13,11 @@ def is_proportion(metric: str) -> bool:
     return PROPORTION.match(metric.split("/")[0]) is not None
 
 
+def lower_is_better(metric: str) -> bool:
+    """Whether less of a metric is more: bits per byte, losses, perplexity."""
+    return metric.split("/")[0] in ("bits_per_byte", "loss", "perplexity", "nll")
+
+
 def format_number(value: object) -> str:
     """Four significant digits, thousands grouped; integers in full; a dash for nothing."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -5,7 +5,14 @@ from typing import Any
 
 from puna.lineage.report.compare import mover_interval
 from puna.lineage.report.figures import Dot, Mark, Scale, colour, dots
-from puna.lineage.report.formats import exact, format_interval, format_percent, format_score, is_proportion
+from puna.lineage.report.formats import (
+    exact,
+    format_interval,
+    format_percent,
+    format_score,
+    is_proportion,
+    lower_is_better,
+)
 from puna.lineage.report.markup import Html, artifact_href, linked, tag
 
 BASELINES = {"accuracy/majority": "majority", "accuracy/ngram": "n-gram", "accuracy/nearest": "nearest item"}
@@ -85,7 +92,8 @@ def gain_line(scores: Sequence[Mapping[str, Any]]) -> Html | None:
     ]
     text = f"{numbers[0]} {unit}".rstrip()
     sure = f" over {first['stage']} (95%: {numbers[1]} to {numbers[2]})"
-    return tag("p", tag("b", text), sure, class_="gain less" if last["value"] < first["value"] else "gain")
+    worse = last["value"] > first["value"] if lower_is_better(last["metric"]) else last["value"] < first["value"]
+    return tag("p", tag("b", text), sure, class_="gain less" if worse else "gain")
 
 
 def task_chart(

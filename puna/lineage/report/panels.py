@@ -24,7 +24,8 @@ from puna.lineage.report.markup import Child, Html, linked, tag
 MAX_ROWS = 200  # of a table, in the page; the manifest has them all
 MAX_SAMPLES = 40
 OPEN_SAMPLES = 8  # shown at once; the rest unfold
-MAX_TEXT = 1500  # characters of one prompt or answer
+MAX_TEXT = 1500  # characters of one answer, or of a prompt unfolded
+MAX_PROMPT = 500
 
 
 def table_panel(panel: Mapping[str, Any]) -> Html:
@@ -68,6 +69,15 @@ def clipped(text: object) -> str:
     """A long text's beginning, and how much is missing."""
     whole = str(text)
     return whole if len(whole) <= MAX_TEXT else f"{whole[:MAX_TEXT]}\u2026 ({len(whole) - MAX_TEXT:,} more characters)"
+
+
+def asked_prompt(prompt: str) -> Html:
+    """A prompt; of a long one its end, where the question stands after worked examples, and the whole in a fold."""
+    if len(prompt) <= MAX_PROMPT:
+        return tag("div", prompt, class_="prompt")
+    end = prompt[-MAX_PROMPT:].partition(" ")[2]
+    fold = tag("details", tag("summary", f"the whole prompt ({len(prompt):,} characters)"), tag("div", clipped(prompt)))
+    return tag("div", tag("div", f"\u2026 {end}", class_="prompt"), fold)
 
 
 PANELS = {
@@ -128,7 +138,7 @@ def sample_cards(samples: Sequence[Sample], colours: Mapping[str, int]) -> Html:
     cards = []
     for sample in samples[:MAX_SAMPLES]:
         answers = [answer_box(stage, item, sample, colours) for stage, item in sample.answers.items()]
-        asked = tag("div", clipped(sample.prompt.strip()), class_="prompt")
+        asked = asked_prompt(sample.prompt.strip())
         expected = None
         if sample.expected is not None and sample.expected != "":
             expected = tag("p", tag("span", "expected "), tag("b", clipped(sample.expected)), class_="expected")

@@ -126,7 +126,7 @@ svg text{font-size:12px;fill:var(--quiet);font-variant-numeric:tabular-nums}
 .sample{display:grid;grid-template-columns:minmax(0,300px) minmax(0,1fr);gap:14px 28px;align-items:start}
 .sample header{display:grid;grid-template-columns:minmax(0,1fr);gap:6px}
 .sample header code{color:var(--quiet);font-size:12.5px}
-.prompt,.answer,.text,.box details div{white-space:pre-wrap}
+.prompt,.answer,.text,.sample details div{white-space:pre-wrap}
 .prompt{font-weight:560;font-size:15px}
 .expected{font-size:14px}.expected span{color:var(--quiet)}
 .answers{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,240px),1fr));gap:12px}
