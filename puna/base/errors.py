@@ -5,8 +5,9 @@ PunaError
 │   ├── ConfigError       a recipe or setting that is unknown, of the wrong type or out of range
 │   ├── DataError         a user's data that cannot be used (missing file, empty crawl, no item)
 │   ├── ArtifactError     an artifact that is damaged, of another format, or made with another tokenizer
-│   └── LockedError       another process writes the same run
-└── RunError              the input was right and the run failed (disk full, diverged loss); exits 1
+│   ├── LockedError       another process writes the same run
+│   └── DiskFullError     there is no room for what is asked
+└── RunError              the input was right and the run failed (a diverged loss); exits 1
 
 A message says what was expected, what came, and what to do.
 """
@@ -38,6 +39,10 @@ class ArtifactError(InputError):
 
 class LockedError(InputError):
     """A second writer of the same run."""
+
+
+class DiskFullError(InputError):
+    """The disk has no room; what was finished before stays."""
 
 
 class RunError(PunaError):

@@ -9,17 +9,18 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from puna.base.errors import ArtifactError, DataError, RunError
+from puna.base.errors import ArtifactError, DataError, DiskFullError, PunaError
 
 _CHUNK_BYTES = 1 << 20
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Put `content` at `path` durably. Raises RunError when the disk is full; the old file then still stands."""
+    """Put `content` at `path` durably. Raises DiskFullError if it does not fit; the old file then still stands."""
     temp = path.with_name(path.name + ".tmp")
     with refusing_full_disk(path):
         try:
@@ -79,14 +80,27 @@ def files_below(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def refusing_full_disk(path: Path) -> Iterator[None]:
-    """Turn "no space left" into one clear RunError; what was finished before stays."""
+def refusing_full_disk(path: Path, num_bytes: int = 0) -> Iterator[None]:
+    """Turn "no space left" into one clear DiskFullError; what was finished before stays.
+
+    Writers of other libraries report a full disk as errors of their own: whatever they raise counts as one if there is
+    less room than the `num_bytes` they were to write.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(
+    except PunaError:
+        raise
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or shutil.disk_usage(_existing(path)).free < num_bytes:
+            raise DiskFullError(
                 f"the disk of {path.parent} is full: free some space (`puna gc` lists what nothing needs) "
                 "and run the same command again; finished work is kept"
             ) from error
         raise
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path

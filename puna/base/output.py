@@ -113,7 +113,7 @@ class StageOutput:
     def unit(self, name: str) -> Iterator[Unit]:
         """Make one file of the artifact; it counts only when the block ends without an error.
 
-        Raises RunError if the disk is full.
+        Raises DiskFullError if the disk is full.
         """
         final = self.path / name
         # The suffix stays last: writers such as numpy's add their own to a name that lacks it.

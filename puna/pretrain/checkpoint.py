@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.api import CheckpointException
 
 from puna.base.files import files_below, read_json, refusing_full_disk, sha256_file, sync_file, sync_folder, write_json
 
@@ -25,10 +26,13 @@ _NAME = re.compile(r"step-(\d+)\Z")
 def save(folder: Path, step: int, tensors: dict[str, Any], state: dict[str, Any]) -> Path:
     """Write `folder/step-N` with nested `tensors` and a JSON `state`; older ones than the last two are removed."""
     final, temp = folder / f"step-{step}", folder / ".writing"
-    with refusing_full_disk(final):
+    with refusing_full_disk(final, 2 * _num_bytes(tensors)):
         shutil.rmtree(temp, ignore_errors=True)
-        with _one_process():
-            dcp.save(tensors, storage_writer=dcp.FileSystemWriter(temp, sync_files=True), no_dist=True)
+        try:
+            with _one_process():
+                dcp.save(tensors, storage_writer=dcp.FileSystemWriter(temp, sync_files=True), no_dist=True)
+        except CheckpointException as error:  # a BaseException: nothing that looks for an Exception would see it
+            raise OSError(f"the checkpoint of step {step} could not be written: {error}") from error
         checksums = {file.name: sha256_file(file) for file in files_below(temp)}
         write_json(temp / "state.json", {"step": step, "files": checksums, "state": state})
         sync_file(temp)
@@ -67,6 +71,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
     return {name: dict(optimizer.state[parameter]) for name, parameter in zip(names, parameters)}
+
+
+def _num_bytes(tensors: Any) -> int:
+    """Bytes of nested tensors."""
+    if isinstance(tensors, dict):
+        return sum(_num_bytes(value) for value in tensors.values())
+    return tensors.nbytes if isinstance(tensors, torch.Tensor) else 0
 
 
 @contextlib.contextmanager

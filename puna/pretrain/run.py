@@ -12,6 +12,7 @@ from torch import nn
 
 from puna.base.config import Config
 from puna.base.errors import ConfigError
+from puna.base.files import refusing_full_disk
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import write_jsonl
 from puna.base.rng import hash64
@@ -107,7 +108,8 @@ def save_base(model: Llama, tokenizer: Tokenizer, log: list[dict[str, float]], o
     with out.unit("log.jsonl") as unit:
         write_jsonl(unit.path, log)
     folder = out.state / "model"
-    save_model(model, tokenizer, folder)
+    with refusing_full_disk(folder, 2 * sum(parameter.nbytes for parameter in model.parameters())):
+        save_model(model, tokenizer, folder)
     adopt(folder, out)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from puna.base.errors import ArtifactError, ConfigError, DataError, LockedError, RunError
+from puna.base.errors import ArtifactError, ConfigError, DataError, DiskFullError, LockedError
 from puna.lineage import Recipe, Stage, run
 from puna.lineage.runner import plan, rebuild_report
 from puna.lineage.store import Store, collect_garbage, read_manifest
@@ -120,7 +120,7 @@ def test_full_disk_is_one_clear_error_and_keeps_finished_units(
         real(source, target)
 
     monkeypatch.setattr(os, "replace", full_after_two)
-    with pytest.raises(RunError, match="disk of .* is full"):
+    with pytest.raises(DiskFullError, match="disk of .* is full"):
         run(_recipe(), stages, tmp_path / "run")
     monkeypatch.undo()
     files = list((tmp_path / "run/.partial").glob("write-*/files/*"))
