@@ -1,6 +1,7 @@
 """The small lap through every stage, and what others make of the model it exports."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -55,9 +56,16 @@ def lap(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stages["export"] = {"kind": "export", "inputs": {"model": "sft", "scores": ["eval-chat"]}}
     out = tmp_path_factory.mktemp("lap") / "run"
     recipe = small_recipe(stages)
-    assert run(recipe, KINDS, out).ran == list(order)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", _refuse)
+        assert run(recipe, KINDS, out).ran == list(order)
     assert run(recipe, KINDS, out).ran == []
     return out
+
+
+def _refuse(connection: socket.socket, address: object) -> None:
+    """Nothing phones home: a run may open no connection."""
+    raise AssertionError(f"a run connected to {address}")
 
 
 def test_report_has_every_stage_and_score(lap: Path) -> None:
