@@ -17,6 +17,7 @@ def test_every_sequence_keeps_its_row_or_is_moved(max_batch: int, prefill_tokens
     scheduler = Scheduler(max_batch, prefill_tokens)
     lengths = data.draw(st.lists(st.integers(1, 30), max_size=20))
     everything = [sequence(length, name) for name, length in enumerate(lengths)]
+    steps_left = [data.draw(st.integers(1, 8)) for _ in everything]
     scheduler.add(everything)
     cache: list[int | None] = [None] * max_batch
     admitted: list[int] = []
@@ -36,7 +37,8 @@ def test_every_sequence_keeps_its_row_or_is_moved(max_batch: int, prefill_tokens
         if len(plan.new) > 1:
             assert max(len(s.prompt) for s in plan.new) * len(plan.new) <= prefill_tokens
         for row in plan.rows:
-            if data.draw(st.booleans()):
+            steps_left[row.index] -= 1
+            if not steps_left[row.index]:
                 row.finish_reason = "stop"
     else:
         raise AssertionError("the scheduler did not come to an end")
