@@ -165,3 +165,14 @@ def test_partial_folder_left_after_the_rename_is_swept(stages: Stages, tmp_path:
     left.mkdir(parents=True)
     assert run(_recipe(), stages, tmp_path / "run").ran == []
     assert not left.exists()
+
+
+def test_two_holders_of_one_lock_are_one_too_many(tmp_path: Path) -> None:
+    store, again = Store(tmp_path), Store(tmp_path)
+    with store.lock("write", "0" * 64):
+        with pytest.raises(LockedError, match="is writing write"):
+            again.lock("write", "0" * 64).__enter__()
+        with again.lock("join", "0" * 64):
+            pass
+    with again.lock("write", "0" * 64):
+        pass

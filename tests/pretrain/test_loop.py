@@ -223,3 +223,11 @@ def test_a_checkpoint_that_does_not_fit_is_a_full_disk_and_the_one_before_stands
     with pytest.raises(DiskFullError, match="disk of .* is full"):
         checkpoint.save(tmp_path, 2, tensors, {"log": []})
     assert checkpoint.load(tmp_path, tensors) == (1, {"log": []})
+
+
+def test_batch_number_s_holds_the_samples_from_s_times_b() -> None:
+    loader = _loader()
+    for step in (0, 1, 5):
+        rows = [loader._row(sample) for sample in range(4 * step, 4 * step + 4)]
+        assert torch.equal(_loader().batch(step).tokens, loader.gather(rows).tokens)
+    assert not torch.equal(loader.batch(0).tokens, loader.batch(1).tokens)

@@ -44,3 +44,9 @@ def test_cut_documents_and_fill_are_counted() -> None:
     packing = pack(np.array([9, 3, 2, 1, 0]), 4)  # transitions: 8 (cut in two), 2, 1
     assert (packing.cut_documents, packing.num_rows) == (1, 3)
     assert packing.fill == 11 / 12
+
+
+def test_a_piece_goes_where_it_leaves_the_least_room() -> None:
+    packing = pack(np.array([8, 7, 4]), 10)  # transitions 7, 6, 3: the 3 fits both rows, and fills the first
+    rows = [packing.documents[a:b].tolist() for a, b in zip(packing.row_offsets, packing.row_offsets[1:])]
+    assert rows == [[0, 2], [1]]
