@@ -17,7 +17,8 @@ from puna.base.machine import prepare_machine
 from puna.model import Llama, LlamaConfig
 from puna.model.convert.huggingface import huggingface_name
 from puna.pretrain.loader import Batch
-from puna.pretrain.loop import LoopConfig, make_optimizer, train_step
+from puna.pretrain.loop import LoopConfig, language_modelling, train_step
+from puna.pretrain.optim import Optimizer
 
 # (D, L, H, K, F, V), rows, tokens a row
 CASES = {"nano": ((128, 4, 4, 2, 352, 2048), 8, 256), "S": ((192, 6, 6, 2, 512, 4096), 8, 512)}
@@ -56,12 +57,14 @@ def _case(name: str, runs: int, steps: int) -> dict[str, Any]:
 
 
 def _our_step(model: Llama, batch: Batch, config: LoopConfig, steps: int) -> tuple[Callable[[], float], list[float]]:
-    optimizer, _ = make_optimizer(model, config)
+    optimizer = Optimizer(model, config)
     losses: list[float] = []
 
     def work() -> float:
         for _ in range(steps):
-            losses.append(train_step(model, optimizer, batch, 1e-3, config)["loss"])
+            losses.append(
+                train_step(model, optimizer, batch, 1e-3, config, language_modelling(config.micro_batch))["loss"]
+            )
         return float(steps * batch.tokens.numel())
 
     return work, losses
@@ -70,9 +73,7 @@ def _our_step(model: Llama, batch: Batch, config: LoopConfig, steps: int) -> tup
 def _their_step(
     model: LlamaForCausalLM, batch: Batch, config: LoopConfig, steps: int
 ) -> tuple[Callable[[], float], list[float]]:
-    optimizer, _ = make_optimizer(model, config)
-    for group in optimizer.param_groups:
-        group["lr"] = 1e-3
+    optimizer = Optimizer(model, config)
     losses: list[float] = []
 
     def work() -> float:
@@ -81,8 +82,7 @@ def _their_step(
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.step(1e-3)
             losses.append(loss.item())
         return float(steps * batch.tokens.numel())
 

@@ -13,7 +13,7 @@ from puna.base.output import Inputs, StageOutput
 from puna.model import load_model
 from puna.posttrain.dialogs import Messages, read_dialogs
 from puna.pretrain.loader import IGNORED, Loader
-from puna.pretrain.loop import LoopConfig, loss_panel, train
+from puna.pretrain.loop import LoopConfig, language_modelling, loss_panel, train
 from puna.pretrain.run import save_base
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.dialog import encode_dialog
@@ -58,7 +58,7 @@ def run(config: SftConfig, inputs: Inputs, out: StageOutput) -> None:
     loader = Loader(sequences, config.row_tokens, config.batch_rows, out.seed)
     num_steps = max(1, round(config.epochs * loader.epoch_batches))
     model = load_model(inputs.one("model"))
-    log = train(model, loader.batch, num_steps, config, out)
+    log = train(model, loader.batch, num_steps, config, out, language_modelling(config.micro_batch))
     save_base(model, tokenizer, log, out)
     out.metric(**counts, num_steps=num_steps, packing_fill=loader.packing.fill, final_loss=log[-1]["loss"])
     out.panels.append(loss_panel(log, "Fine-tuning loss"))

@@ -58,21 +58,6 @@ def load(folder: Path, tensors: dict[str, Any]) -> tuple[int, dict[str, Any]] | 
     return None
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, dict[str, torch.Tensor]]:
-    """The optimizer's state by parameter name; the state is made (zeros) if no step was taken yet.
-
-    The tensors are the optimizer's own, so `load` fills them in place.
-    """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for parameter in parameters:
-        state = optimizer.state[parameter]
-        if not state:
-            state["step"] = torch.zeros((), dtype=torch.float32)
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
-    return {name: dict(optimizer.state[parameter]) for name, parameter in zip(names, parameters)}
-
-
 def _num_bytes(tensors: Any) -> int:
     """Bytes of nested tensors."""
     if isinstance(tensors, dict):

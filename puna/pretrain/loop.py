@@ -1,6 +1,6 @@
-"""The training loop, one for pretraining and fine-tuning: batches in, weights out, exact on resume.
+"""The training loop, one for every stage that trains: batches in, weights out, exact on resume.
 
-    parameters -> AdamW (decay on matrices only) -> warm-up and decay -> clip -> step -> checkpoint
+    batch -> backward -> clip -> optimizer at the schedule's rate -> checkpoint
 
 What is promised: killed at any moment and started again, the weights are the same to the last bit (same number of
 threads), because a batch is a pure function of the step and everything else is in the checkpoint.
@@ -9,31 +9,21 @@ threads), because a batch is a pure function of the step and everything else is 
 import math
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from puna.base.config import Config, Hardware
+from puna.base.config import Hardware
 from puna.base.errors import RunError
 from puna.base.machine import prepare_machine
 from puna.base.output import StageOutput
 from puna.pretrain import checkpoint
 from puna.pretrain.loader import Batch
 from puna.pretrain.loss import cross_entropy_sum
-from puna.pretrain.schedule import ScheduleConfig, factor
-
-
-class OptimizerConfig(Config):
-    """AdamW as Llama uses it (Touvron 2023, section 2.3): betas .9/.95, decay .1 on matrices, clip 1."""
-
-    lr: float = Field(default=3e-3, gt=0)
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.95, ge=0, lt=1)
-    weight_decay: float = Field(default=0.1, ge=0)
-    clip: float = Field(default=1.0, gt=0)
-    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+from puna.pretrain.optim import Optimizer, OptimizerConfig
+from puna.pretrain.schedule import factor
 
 
 class LoopConfig(OptimizerConfig):
@@ -43,23 +33,33 @@ class LoopConfig(OptimizerConfig):
     checkpoint_interval_s: Annotated[float, Hardware] = Field(default=30.0, ge=0)
 
 
+B = TypeVar("B")
+Backward = Callable[[nn.Module, B], dict[str, float]]
+"""Adds a batch's gradients to the model and returns what to log of it: `loss`, `targets` and what else is measured."""
+
+
 def train(
     model: nn.Module,
-    batch_at: Callable[[int], Batch],
+    batch_at: Callable[[int], B],
     num_steps: int,
     config: LoopConfig,
     out: StageOutput,
+    backward: Backward[B],
     validate: Callable[[nn.Module], float] | None = None,
     num_validations: int = 10,
+    boundary: int = 1,
+    show: tuple[str, ...] = ("loss",),
 ) -> list[dict[str, float]]:
     """Train `model` in place for `num_steps` batches and return the log, one row a step.
 
-    A row holds step, tokens (so far), loss (nats a target), lr, grad_norm and, now and then, validation (nats).
-    Raises RunError if the loss is not a number: the last checkpoint stands.
+    A row holds step, tokens (so far), what `backward` returned, lr, grad_norm and, now and then, validation (nats).
+    Checkpoints are written after multiples of `boundary` steps only: where a batch is made by the model itself (PPO),
+    a resumed run must begin with a fresh one. `show`: what of a row the live view shows. Raises RunError if the loss is
+    not a number: the last checkpoint stands.
     """
     prepare_machine(out.threads)
-    optimizer, names = make_optimizer(model, config)
-    state = {"model": dict(model.named_parameters()), "optimizer": checkpoint.optimizer_tensors(optimizer, names)}
+    optimizer = Optimizer(model, config)
+    state = {"model": dict(model.named_parameters()), "optimizer": optimizer.tensors()}
     found = checkpoint.load(out.state, state)
     step, log = (found[0], found[1]["log"]) if found else (0, [])
     first, started = step, time.monotonic()
@@ -67,7 +67,7 @@ def train(
     validations = {round((i + 1) * num_steps / num_validations) for i in range(num_validations)}
     while step < num_steps:
         lr = config.lr * factor(config.schedule, step, num_steps)
-        row = train_step(model, optimizer, batch_at(step), lr, config)
+        row = train_step(model, optimizer, batch_at(step), lr, config, backward)
         step += 1
         if not math.isfinite(row["loss"]) or not math.isfinite(row["grad_norm"]):
             raise RunError(f"the loss is {row['loss']} at step {step}: lower lr or look at the data")
@@ -77,8 +77,10 @@ def train(
             row["validation"] = validate(model)
         log.append(row)
         rate = learned / (time.monotonic() - started)
-        out.progress(step, num_steps, "steps", loss=round(row["loss"], 3), tokens_per_s=round(rate))
-        if time.monotonic() - saved >= config.checkpoint_interval_s and step < num_steps:
+        shown = {name: round(row[name], 3) for name in show}
+        out.progress(step, num_steps, "steps", **shown, tokens_per_s=round(rate))
+        due = step % boundary == 0 and time.monotonic() - saved >= config.checkpoint_interval_s
+        if due and step < num_steps:
             checkpoint.save(out.state, step, state, {"log": log})
             saved = time.monotonic()
     if num_steps > first:
@@ -88,35 +90,33 @@ def train(
 
 
 def train_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, lr: float, config: LoopConfig
+    model: nn.Module,
+    optimizer: Optimizer,
+    batch: B,
+    lr: float,
+    config: LoopConfig,
+    backward: Backward[B],
 ) -> dict[str, float]:
-    """One optimizer step over a batch, in micro-batches; the loss is the mean over the targets of the whole batch."""
-    targets = max(1, batch.num_targets)
-    total = 0.0
-    for part in batch.split(config.micro_batch):
-        logits = model(part.tokens, positions=part.positions, documents=part.documents)
-        loss = cross_entropy_sum(logits, part.targets) / targets
-        loss.backward()
-        total += loss.item()
+    """One optimizer step over a batch; what `backward` measured, with lr and grad_norm."""
+    row = backward(model, batch)
     norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return {"loss": total, "lr": lr, "grad_norm": norm, "targets": targets}
+    optimizer.step(lr)
+    return {**row, "lr": lr, "grad_norm": norm}
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> tuple[torch.optim.AdamW, list[str]]:
-    """AdamW over the model's parameters and their names in the optimizer's order; vectors are not decayed."""
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    matrices = [pair for pair in named if pair[1].dim() >= 2]
-    vectors = [pair for pair in named if pair[1].dim() < 2]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for _, p in matrices], "weight_decay": config.weight_decay},
-        {"params": [p for _, p in vectors], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=1e-8, fused=True)
-    return optimizer, [name for name, _ in matrices + vectors]
+def language_modelling(micro_batch: int) -> Backward[Batch]:
+    """Cross-entropy as the mean over the targets of the whole batch, computed `micro_batch` rows at a time."""
+
+    def backward(model: nn.Module, batch: Batch) -> dict[str, float]:
+        targets, total = max(1, batch.num_targets), 0.0
+        for part in batch.split(micro_batch):
+            logits = model(part.tokens, positions=part.positions, documents=part.documents)
+            loss = cross_entropy_sum(logits, part.targets) / targets
+            loss.backward()
+            total += loss.item()
+        return {"loss": total, "targets": targets}
+
+    return backward
 
 
 def mean_loss(model: nn.Module, batches: list[Batch]) -> float:

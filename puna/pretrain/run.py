@@ -19,7 +19,7 @@ from puna.base.rng import hash64
 from puna.model import Llama, LlamaConfig
 from puna.model.convert.huggingface import save_model
 from puna.pretrain.loader import Loader
-from puna.pretrain.loop import LoopConfig, loss_panel, mean_loss, train
+from puna.pretrain.loop import LoopConfig, language_modelling, loss_panel, mean_loss, train
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import TokenShards
 
@@ -72,7 +72,8 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
     loader = _loader(inputs.one("tokens") / "train", tokenizer, config, out.seed)
     validation = _validation(inputs.one("tokens") / "heldout", tokenizer, config)
     num_steps = max(1, config.num_tokens // (config.batch_rows * config.row_tokens))
-    log = train(model, loader.batch, num_steps, config, out, validate=validation)
+    backward = language_modelling(config.micro_batch)
+    log = train(model, loader.batch, num_steps, config, out, backward, validate=validation)
     save_base(model, tokenizer, log, out)
     packing = loader.packing
     out.metric(

@@ -16,11 +16,13 @@ from puna.base.output import Progress, StageOutput
 from puna.model import Llama, LlamaConfig
 from puna.pretrain import checkpoint
 from puna.pretrain.loader import IGNORED, Batch, Loader
-from puna.pretrain.loop import LoopConfig, OptimizerConfig, make_optimizer, train, train_step
+from puna.pretrain.loop import LoopConfig, language_modelling, train, train_step
 from puna.pretrain.loss import cross_entropy_sum
+from puna.pretrain.optim import Optimizer, OptimizerConfig
 from puna.pretrain.schedule import ScheduleConfig, factor
 
 VOCABULARY = 31
+LEARN = language_modelling(micro_batch=2)
 
 
 class Counting:
@@ -60,21 +62,21 @@ class Stopped(Exception):
     """Thrown by a watcher in the middle of a run, as a kill would."""
 
 
-@pytest.mark.parametrize("stop_at", [1, 4, 9])
-def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, stop_at: int) -> None:
-    whole = _model()
-    log = train(whole, _loader().batch, 10, _config(), StageOutput(tmp_path / "whole"))
+@pytest.mark.parametrize("stop_at, optimizer", [(1, "adamw"), (4, "adamw"), (9, "adamw"), (5, "muon")])
+def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, stop_at: int, optimizer: str) -> None:
+    whole, config = _model(), _config(optimizer=optimizer)
+    log = train(whole, _loader().batch, 10, config, StageOutput(tmp_path / "whole"), LEARN)
 
     def stop(look: Progress) -> None:
         if look.done == stop_at:
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(_model(), _loader().batch, 10, _config(), StageOutput(tmp_path / "killed", watch=stop))
+        train(_model(), _loader().batch, 10, config, StageOutput(tmp_path / "killed", watch=stop), LEARN)
     resumed = _model(seed=99)  # other initial weights: everything must come from the checkpoint
     steps: list[float] = []
     out = StageOutput(tmp_path / "killed", watch=lambda look: steps.append(look.done))
-    again = train(resumed, _loader().batch, 10, _config(), out)
+    again = train(resumed, _loader().batch, 10, config, out, LEARN)
     if stop_at > 1:
         assert steps[0] == stop_at  # went on after step stop_at - 1, whose checkpoint was the last
         assert [row["loss"] for row in again] == [row["loss"] for row in log]
@@ -84,7 +86,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, stop_at: int) -
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
     whole = _model()
-    train(whole, _loader().batch, 6, _config(), StageOutput(tmp_path / "run"))
+    train(whole, _loader().batch, 6, _config(), StageOutput(tmp_path / "run"), LEARN)
     newest = tmp_path / "run/state/step-6"
     victim = next(path for path in newest.iterdir() if path.suffix == ".distcp")
     victim.write_bytes(victim.read_bytes()[:-1] + b"?")
@@ -96,6 +98,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> No
         6,
         _config(),
         StageOutput(tmp_path / "run", watch=lambda look: steps.append(look.done)),
+        LEARN,
     )
     assert steps == [6]  # only the last step again
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()))
@@ -138,31 +141,33 @@ def test_loss_of_a_step_is_the_mean_over_learned_targets() -> None:
         logits = model(batch.tokens, positions=batch.positions, documents=batch.documents)
         logp = torch.log_softmax(logits.double(), -1)
     picked = [logp[b, t, half[b, t]].item() for b in range(4) for t in range(16) if half[b, t] != IGNORED]
-    optimizer, _ = make_optimizer(model, OptimizerConfig())
-    assert train_step(model, optimizer, batch, 0.0, _config())["loss"] == pytest.approx(-np.mean(picked), rel=1e-5)
+    optimizer = Optimizer(model, OptimizerConfig())
+    assert train_step(model, optimizer, batch, 0.0, _config(), LEARN)["loss"] == pytest.approx(
+        -np.mean(picked), rel=1e-5
+    )
 
 
 def test_optimizer_step_equals_adamw_written_out() -> None:
     batch, model, config = _loader().batch(0), _model(), _config()
     before = _weights(model)
-    optimizer, names = make_optimizer(model, config)
+    optimizer = Optimizer(model, config)
     logits = model(batch.tokens, positions=batch.positions, documents=batch.documents)
     (cross_entropy_sum(logits, batch.targets) / batch.num_targets).backward()
     grads = {name: p.grad.double() for name, p in model.named_parameters() if p.grad is not None}
     norm = math.sqrt(sum(float((g**2).sum()) for g in grads.values()))
     model.zero_grad()
-    train_step(model, optimizer, batch, 1e-2, config)
+    train_step(model, optimizer, batch, 1e-2, config, LEARN)
     for name, p in model.named_parameters():
         g = grads[name] * min(1.0, config.clip / norm)
         decay = config.weight_decay if p.dim() >= 2 else 0.0
         # After one step the bias-corrected moments are g and g^2.
         expected = before[name].double() * (1 - 1e-2 * decay) - 1e-2 * g / (g.abs() + 1e-8)
         assert torch.linalg.norm(p.double() - expected) <= 1e-4 * torch.linalg.norm(expected), name
-    assert set(names) == set(grads)
+    assert set(optimizer.tensors()) == set(grads)
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    log = train(_model(), _loader().batch, 60, _config(checkpoint_interval_s=1e9), StageOutput(tmp_path))
+    log = train(_model(), _loader().batch, 60, _config(checkpoint_interval_s=1e9), StageOutput(tmp_path), LEARN)
     assert log[0]["loss"] == pytest.approx(math.log(VOCABULARY), abs=0.3)
     assert log[-1]["loss"] < 0.5
 
@@ -172,7 +177,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
     with pytest.raises(RunError, match="loss is nan at step 1"):
-        train(model, _loader().batch, 3, _config(), StageOutput(tmp_path))
+        train(model, _loader().batch, 3, _config(), StageOutput(tmp_path), LEARN)
 
 
 def test_padding_is_neither_seen_nor_learned() -> None:
