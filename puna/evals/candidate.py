@@ -28,12 +28,16 @@ class Likelihood:
 
 @dataclass
 class Candidate:
-    """A model with its tokenizer and its style. on_progress(finished, all) is called while it works."""
+    """A model with its tokenizer and its style. on_progress(finished, all) is called while it works.
+
+    reference: another model, from which its distance is measured where a task samples.
+    """
 
     engine: Engine
     tokenizer: Tokenizer
     style: Style
     on_progress: Callable[[int, int], None] | None = None
+    reference: Engine | None = None
 
     @property
     def context(self) -> int:
@@ -94,3 +98,7 @@ class Candidate:
     def answer(self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: tuple[str, ...] = ()) -> list[Completion]:
         """Greedy answers."""
         return self.engine.generate(prompts, SamplingParams(max_tokens=max_tokens, stop=stop), self.on_progress)
+
+    def samples(self, prompts: Sequence[Sequence[int]], params: Sequence[SamplingParams]) -> list[Completion]:
+        """Answers drawn as `params` say, the n of a prompt side by side."""
+        return self.engine.generate(prompts, params, self.on_progress)

@@ -20,7 +20,7 @@ from puna.evals.candidate import Candidate
 from puna.evals.items import ItemResult, read_results, write_results
 from puna.evals.publish import publish, scores_table
 from puna.evals.statistics import wilson_interval
-from puna.evals.tasks import bits_per_byte, exam, gsm8k, mmlu
+from puna.evals.tasks import bits_per_byte, exam, gsm8k, mmlu, samples
 from puna.evals.tasks.spec import TaskConfig, TaskResult
 from puna.model import load_model
 from puna.tokenizer import Tokenizer
@@ -30,6 +30,7 @@ TASKS: dict[str, Callable[[TaskConfig, Sequence[Path], Candidate], TaskResult]] 
     "mmlu": mmlu.evaluate,
     "gsm8k": gsm8k.evaluate,
     "bits_per_byte": bits_per_byte.evaluate,
+    "samples": samples.evaluate,
 }
 
 
@@ -54,7 +55,10 @@ class EvaluateConfig(Config):
 
 
 def run(config: EvaluateConfig, inputs: Inputs, out: StageOutput) -> None:
-    """model and the tasks' inputs -> scores.json, items.parquet, tasks/NAME.parquet."""
+    """model and the tasks' inputs -> scores.json, items.parquet, tasks/NAME.parquet.
+
+    With an input `reference`, tasks that sample also measure the KL divergence from that model.
+    """
     for task in config.tasks:
         inputs.many(task.input)  # a missing input is told before the first task has run
     loaded = _Loaded(config, inputs, out)
@@ -90,7 +94,11 @@ class _Loaded:
         folder = self.inputs.one("model")
         tokenizer = Tokenizer.load(folder)
         engine = Engine(load_model(folder), tokenizer, self.config.max_batch, self.out.threads)
-        return Candidate(engine, tokenizer, self.config.style)
+        candidate = Candidate(engine, tokenizer, self.config.style)
+        if self.inputs.has("reference"):
+            other = load_model(self.inputs.one("reference"))
+            candidate.reference = Engine(other, tokenizer, self.config.max_batch, self.out.threads)
+        return candidate
 
 
 def _progress(out: StageOutput, number: int, num_tasks: int, name: str) -> Callable[[int, int], None]:
@@ -102,7 +110,7 @@ def _panels(
 ) -> None:
     scores_table(scores, out)
     kinds = {task.name: task.kind for task in config.tasks}
-    judged = {name: items for name, items in results.items() if kinds[name] != "bits_per_byte"}
+    judged = {name: items for name, items in results.items() if kinds[name] not in ("bits_per_byte", "samples")}
     for name, items in judged.items():
         bars = _subject_bars(items)
         if len(bars) > 1:

@@ -1,13 +1,14 @@
 """Confidence intervals and paired tests. Every score of Puna carries one of these intervals.
 
 What for which question: a share of right answers `wilson_interval`; the same as in the Llama 3 paper
-`normal_interval`; a ratio of sums such as bits per byte `ratio_interval`; two models on the same items
-`compare_paired`.
+`normal_interval`; a ratio of sums such as bits per byte, or a mean such as pass@k, `ratio_interval`; two models on the
+same items `compare_paired`.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -53,6 +54,19 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], s
         ratios.append((counts @ top) / (counts @ bottom))
     low, high = np.quantile(np.concatenate(ratios), [0.025, 0.975])
     return float(low), float(high)
+
+
+def pass_at_k(n: int, num_right: int, k: int) -> float:
+    """Chance that at least one of k samples is right, estimated without bias from `num_right` of n (Chen 2021, eq. 1).
+
+    1 - C(n - c, k) / C(n, k), in fractions: exact for any n. Raises InputError unless 0 <= c <= n and 1 <= k <= n.
+    """
+    if not 0 <= num_right <= n or not 1 <= k <= n:
+        raise InputError(f"pass@k: expected 0 .. n right of n and k from 1 to n, came {num_right} of {n}, k = {k}")
+    all_wrong = Fraction(1)
+    for i in range(k):
+        all_wrong *= Fraction(max(0, n - num_right - i), n - i)
+    return float(1 - all_wrong)
 
 
 @dataclass(frozen=True)

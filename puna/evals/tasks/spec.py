@@ -15,6 +15,7 @@ _USES = {
     "mmlu": {"shots", "max_tokens"},
     "gsm8k": {"shots", "max_tokens"},
     "bits_per_byte": {"window"},
+    "samples": {"file", "samples", "temperature", "max_tokens"},
 }
 
 
@@ -24,11 +25,12 @@ class TaskConfig(Config):
     input: name of the stage's input with its files. limit: that many items, chosen by hash, the same for every model.
     shots: worked examples before the question; fewer where the context is too short. normalise: what a base model's
     log P of an option is divided by. max_tokens: of a generated answer. window: tokens seen at once for bits per byte
-    (0: the model's context).
+    (0: the model's context). file: the exam's name, where the task has another. samples, temperature: answers drawn for
+    each item, for pass@k.
     """
 
     name: str = pydantic.Field(min_length=1, pattern=r"^[\w.-]+$")
-    kind: Literal["exam", "mmlu", "gsm8k", "bits_per_byte"]
+    kind: Literal["exam", "mmlu", "gsm8k", "bits_per_byte", "samples"]
     input: str
     limit: int = pydantic.Field(0, ge=0)
     shots: int = pydantic.Field(0, ge=0)
@@ -36,10 +38,13 @@ class TaskConfig(Config):
     normalise: Literal["bytes", "tokens", "none"] = "bytes"
     max_tokens: int = pydantic.Field(128, ge=1)
     window: int = pydantic.Field(0, ge=0)
+    file: str = ""
+    samples: int = pydantic.Field(16, ge=1)
+    temperature: float = pydantic.Field(1.0, gt=0)
 
     @pydantic.model_validator(mode="after")
     def _refuse_unused(self) -> "TaskConfig":
-        unused = {"shots", "normalise", "max_tokens", "window"} - _USES[self.kind]
+        unused = set().union(*_USES.values()) - _USES[self.kind]
         wrong = sorted(unused & self.model_fields_set)
         if wrong:
             raise ValueError(f"no {', '.join(wrong)} for a task of the kind {self.kind}, which does not use it")

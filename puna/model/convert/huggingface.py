@@ -21,6 +21,8 @@ from puna.model.config import LlamaConfig
 from puna.model.llama import Llama
 
 SHARD_BYTES = 5_000_000_000
+SCORE = "score.weight"
+"""The head of a reward model, as transformers names it."""
 _INDEX = "model.safetensors.index.json"
 _OUTER = {
     "embedding.weight": "model.embed_tokens.weight",
@@ -56,18 +58,27 @@ def save_model(
     folder: Path | str,
     card: str | None = None,
     shard_bytes: int = SHARD_BYTES,
+    score: Tensor | None = None,
 ) -> None:
     """Write `model` with its tokenizer and its card (README.md) to `folder`, in the dtype that it has.
 
-    Weights of more than `shard_bytes` are split into numbered files with an index.
+    Weights of more than `shard_bytes` are split into numbered files with an index. With the head `score` [D] of a
+    reward model the folder is a LlamaForSequenceClassification of one label.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {huggingface_name(name): tensor.detach().cpu() for name, tensor in model.named_parameters()}
+    if score is not None:
+        tensors = {name: tensor for name, tensor in tensors.items() if name != "lm_head.weight"}
+        tensors[SCORE] = score.detach().cpu()[None]
     with refusing_full_disk(folder / "model.safetensors"):
         _write_shards(tensors, folder, shard_bytes)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    write_json(folder / "config.json", config_to_json(model.config, tokenizer, dtype))
+    values = config_to_json(model.config, tokenizer, dtype)
+    if score is not None:
+        values |= {"architectures": ["LlamaForSequenceClassification"], "id2label": {"0": "reward"}}
+        values |= {"label2id": {"reward": 0}, "tie_word_embeddings": True}
+    write_json(folder / "config.json", values)
     write_json(folder / "generation_config.json", _generation_config(tokenizer))
     if tokenizer is not None:
         tokenizer.save(folder)
@@ -88,7 +99,7 @@ def load_model(folder: Path | str, dtype: torch.dtype = torch.float32) -> Llama:
     loaded: dict[str, Tensor] = {}
     for name, tensor in _read_tensors(folder):
         if name not in expected:
-            if name.endswith("rotary_emb.inv_freq") or (config.tied and name == "lm_head.weight"):
+            if name.endswith("rotary_emb.inv_freq") or name == SCORE or (config.tied and name == "lm_head.weight"):
                 continue
             raise ArtifactError(f"{folder}: expected the tensors of a Llama as in config.json, came {name} as well")
         own_name, shape = expected[name]
@@ -104,6 +115,14 @@ def load_model(folder: Path | str, dtype: torch.dtype = torch.float32) -> Llama:
     for own_name, tensor in loaded.items():
         _set_parameter(model, own_name, tensor)
     return model
+
+
+def load_score(folder: Path | str, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The head [D] of a reward model's folder. Raises ArtifactError if it has none, or one of several labels."""
+    for name, tensor in _read_tensors(Path(folder)):
+        if name == SCORE and tensor.shape[0] == 1:
+            return tensor[0].to(dtype)
+    raise ArtifactError(f"{folder}: expected a reward model with a tensor {SCORE} of one row, found none")
 
 
 def huggingface_name(name: str) -> str:

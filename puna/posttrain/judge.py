@@ -1,0 +1,90 @@
+"""The stage `judge`: every sample gets the verifier's verdict, where one is possible, and the reward model's score.
+
+samples-NNNN.jsonl -> judged.jsonl: the same rows, each sample with `verdict`, `reason` and `score`
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from puna.base.config import Config
+from puna.base.errors import DataError
+from puna.base.machine import prepare_machine
+from puna.base.output import Inputs, StageOutput
+from puna.base.records import read_jsonl, write_jsonl
+from puna.evals.statistics import wilson_interval
+from puna.posttrain.prompts import prompt_of
+from puna.posttrain.reward import Scorer
+from puna.tokenizer.dialog import encode_dialog
+
+_SCORED_ROWS = 64
+
+
+class JudgeConfig(Config):
+    """No settings: verdicts come from what a prompt knows, scores from the reward model that is given."""
+
+
+def run(config: JudgeConfig, inputs: Inputs, out: StageOutput) -> None:
+    """Judge samples. Inputs: `samples` (a generate stage), and `reward` (a reward stage) if there is one."""
+    prepare_machine(out.threads)
+    rows = [_verified(row) for row in read_samples(inputs.many("samples"))]
+    if inputs.has("reward"):
+        scorer = Scorer.load(inputs.one("reward"))
+        for start in range(0, len(rows), _SCORED_ROWS):
+            _add_scores(scorer, rows[start : start + _SCORED_ROWS])
+            out.progress(min(start + _SCORED_ROWS, len(rows)), len(rows), "prompts")
+    if not out.done("judged.jsonl"):
+        with out.unit("judged.jsonl") as unit:
+            write_jsonl(unit.path, rows)
+    _report(rows, out)
+
+
+def read_samples(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Rows of a generate stage: prompts with their samples. Raises DataError if there is none."""
+    files = [file for path in paths for file in (sorted(path.glob("samples-*.jsonl")) if path.is_dir() else [path])]
+    if not files:
+        raise DataError(f"expected samples-*.jsonl in {', '.join(map(str, paths))}, found none; run a generate stage")
+    for file in files:
+        yield from read_jsonl(file)
+
+
+def _verified(row: dict[str, Any]) -> dict[str, Any]:
+    prompt = prompt_of(row, row["id"])
+    for sample in row["samples"]:
+        verdict = prompt.verify(sample["text"]) if prompt.verifiable else None
+        sample["verdict"] = verdict.verdict if verdict else None
+        sample["reason"] = verdict.reason if verdict else None
+        sample["score"] = None
+    return row
+
+
+def _add_scores(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> None:
+    samples = [sample for row in rows for sample in row["samples"]]
+    ids = [encode_dialog(scorer.tokenizer, row["messages"], generation_prompt=True)[0] for row in rows]
+    prompts = [prompt for prompt, row in zip(ids, rows, strict=True) for _ in row["samples"]]
+    scores = scorer.score(prompts, [sample["tokens"] for sample in samples])
+    for sample, score in zip(samples, scores, strict=True):
+        sample["score"] = round(score, 6)
+
+
+def _report(rows: Sequence[dict[str, Any]], out: StageOutput) -> None:
+    """Share of right samples, of prompts with one, and how often the reward model puts right above wrong."""
+    right = [[s["verdict"] == "correct" for s in row["samples"]] for row in rows if row.get("kind")]
+    if right:
+        flat = [one for several in right for one in several]
+        out.metric(correct=sum(flat) / len(flat), solved=sum(map(any, right)) / len(right))
+    if any(sample["score"] is None for row in rows for sample in row["samples"]):
+        return
+    scores = [sample["score"] for row in rows for sample in row["samples"]]
+    out.metric(mean_score=sum(scores) / len(scores))
+    agrees = [
+        good["score"] > bad["score"]
+        for row in rows
+        if row.get("kind")
+        for good in row["samples"]
+        for bad in row["samples"]
+        if good["verdict"] == "correct" and bad["verdict"] != "correct"
+    ]
+    if agrees:
+        interval = wilson_interval(sum(agrees), len(agrees))
+        out.score("preference", "accuracy/right-above-wrong", sum(agrees) / len(agrees), interval, len(agrees))
