@@ -12,7 +12,8 @@ from rich.table import Table
 from puna import __version__
 from puna.base.errors import ConfigError, InputError, PunaError
 from puna.lineage.live import make_watcher
-from puna.lineage.recipe import Recipe, parse_settings
+from puna.lineage.recipe import Recipe, RecipeFile, parse_settings
+from puna.lineage.rounds import round_of
 from puna.lineage.runner import RunResult, plan, rebuild_report
 from puna.lineage.runner import run as run_recipe
 from puna.lineage.status import reports_of, run_recipe_of, status_rows, status_table
@@ -219,7 +220,7 @@ def schema() -> None:
 
     Example: puna schema > recipe.schema.json
     """
-    made = Recipe.model_json_schema()
+    made = RecipeFile.model_json_schema()
     definitions = made.setdefault("$defs", {})
     for kind, stage in STAGES.items():
         settings = stage.settings().model_json_schema(ref_template="#/$defs/{model}")
@@ -350,8 +351,9 @@ def _run_until_kind(path: Path, set_: list[str], out: Path | None, kind: str) ->
     if not names:
         raise ConfigError(f"{path}: expected a stage of kind {kind}, came {', '.join(recipe.stages)}")
     folder = out or Path("runs") / recipe.name
-    result = _run_one(recipe.until(names[-1]), folder, replica=False)
-    print(f"Model: {folder / names[-1]}   Report: {result.report_path}")
+    last = [name for name in names if not round_of(name)] or names  # a round may train with the same kind again
+    result = _run_one(recipe.until(last[-1]), folder, replica=False)
+    print(f"Model: {folder / last[-1]}   Report: {result.report_path}")
 
 
 def _explain(recipes: list[Recipe], folder: Path, replicas: bool, as_json: bool) -> None:
@@ -372,9 +374,10 @@ def _explain(recipes: list[Recipe], folder: Path, replicas: bool, as_json: bool)
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
         return
+    width = max((len(row["stage"]) for row in rows), default=1)
     for row in rows:
         why = "; ".join(row["why"][:4]) + (f"; and {len(row['why']) - 4} more" if len(row["why"]) > 4 else "")
-        print(f"{row['does']:5}  {row['stage']:12} {row['fingerprint'][:12]}  {why}")
+        print(f"{row['does']:5}  {row['stage']:{width}} {row['fingerprint'][:12]}  {why}")
 
 
 def _show_card(report: dict[str, Any], path: Path) -> None:

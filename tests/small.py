@@ -14,9 +14,25 @@ WORLD = {
     "num_dev_items": 4,
     "num_training_items": 200,
     "num_dialogs": 60,
-    "num_preferences": 10,
+    "num_preferences": 16,
+    "num_prompts": 8,
+    "heldout_prompt_share": 0.25,
 }
 LOOP = {"micro_batch": 4, "checkpoint_interval_s": 0.0}
+DEV = {
+    "style": "chat",
+    "tasks": [
+        {"name": "dev-village-word", "kind": "exam", "input": "exams", "max_tokens": 8},
+        {
+            "name": "pass-at-k",
+            "kind": "samples",
+            "input": "exams",
+            "file": "dev-village-choice",
+            "samples": 2,
+            "max_tokens": 8,
+        },
+    ],
+}
 STAGES: dict[str, Any] = {
     "world": {"kind": "world", "config": WORLD},
     "curate": {"kind": "curate", "inputs": {"crawl": "world/crawl", "truth": "world/truth.jsonl"}},
@@ -42,7 +58,57 @@ STAGES: dict[str, Any] = {
         "inputs": {"model": "pretrain", "dialogs": "world/dialogs/train.jsonl"},
         "config": {**LOOP, "epochs": 0.4, "row_tokens": 256, "batch_rows": 8},
     },
-    "export": {"kind": "export", "inputs": {"model": "sft"}},
+    "reward": {
+        "kind": "reward",
+        "inputs": {"model": "sft", "preferences": "world/dialogs/preferences.jsonl"},
+        "config": {**LOOP, "row_tokens": 512, "batch_pairs": 4, "heldout": 4, "strengths": []},
+    },
+    # So small a model is hardly ever right. What no verifier can judge, here the prompts of the preferences, is taken
+    # at any score, so that there is something to select.
+    "generate": {
+        "kind": "generate",
+        "inputs": {"model": "sft", "prompts": ["world/dialogs/prompts.jsonl", "world/dialogs/preferences.jsonl"]},
+        "config": {"samples": 4, "max_tokens": 24},
+    },
+    "judge": {"kind": "judge", "inputs": {"samples": "generate", "reward": "reward"}},
+    "select": {"kind": "select", "inputs": {"judged": "judge"}, "config": {"min_score": -1e9}},
+    "rs": {
+        "kind": "sft",
+        "inputs": {"model": "sft", "dialogs": "select/dialogs.jsonl"},
+        "config": {**LOOP, "epochs": 1, "row_tokens": 512, "batch_rows": 4},
+    },
+    "dpo": {
+        "kind": "dpo",
+        "inputs": {"model": "rs", "preferences": ["world/dialogs/preferences.jsonl", "select/preferences.jsonl"]},
+        "config": {**LOOP, "row_tokens": 512, "batch_pairs": 8},
+    },
+    "ppo": {
+        "kind": "ppo",
+        "inputs": {
+            "model": "dpo",
+            "prompts": "world/dialogs/prompts.jsonl",
+            "heldout": "world/dialogs/prompts-heldout.jsonl",
+            "reward": "reward",
+        },
+        "config": {
+            **LOOP,
+            "iterations": 2,
+            "batch_prompts": 4,
+            "samples": 2,
+            "minibatches": 2,
+            "max_tokens": 8,
+            "score": 0.1,
+        },
+    },
+    **{
+        f"dev-{name}": {"kind": "evaluate", "inputs": {"model": model, "exams": "world/exams"}, "config": DEV}
+        for name, model in (("before", "sft"), ("after", "ppo"))
+    },
+    "keep": {
+        "kind": "keep",
+        "inputs": {"before": "sft", "after": "ppo", "scores_before": "dev-before", "scores_after": "dev-after"},
+    },
+    "export": {"kind": "export", "inputs": {"model": "keep"}},
 }
 
 

@@ -32,33 +32,45 @@ EVALUATIONS = {
             "inputs": {"model": model, "exams": "world/exams", "heldout": "curate/heldout"},
             "config": {"style": style, "tasks": EXAMS},
         }
-        for style, model in (("base", "pretrain"), ("chat", "sft"))
+        for style, model in (("base", "pretrain"), ("chat", "keep"))
     },
 }
+
+
+ORDER = (
+    "world",
+    "curate",
+    "tokenizer",
+    "tokens",
+    "baselines",
+    "pretrain",
+    "eval-base",
+    "sft",
+    "reward",
+    "generate",
+    "judge",
+    "select",
+    "rs",
+    "dpo",
+    "ppo",
+    "dev-before",
+    "dev-after",
+    "keep",
+    "eval-chat",
+    "export",
+)
 
 
 @pytest.fixture(scope="module")
 def lap(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a small lap with evaluation; run twice, the second time for nothing."""
-    order = (
-        "world",
-        "curate",
-        "tokenizer",
-        "tokens",
-        "baselines",
-        "pretrain",
-        "eval-base",
-        "sft",
-        "eval-chat",
-        "export",
-    )
-    stages = {name: (STAGES | EVALUATIONS)[name] for name in order}
-    stages["export"] = {"kind": "export", "inputs": {"model": "sft", "scores": ["eval-chat"]}}
+    stages = {name: (STAGES | EVALUATIONS)[name] for name in ORDER}
+    stages["export"] = {"kind": "export", "inputs": {"model": "keep", "scores": ["eval-chat"]}}
     out = tmp_path_factory.mktemp("lap") / "run"
     recipe = small_recipe(stages)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", _refuse)
-        assert run(recipe, KINDS, out).ran == list(order)
+        assert run(recipe, KINDS, out).ran == list(ORDER)
     assert run(recipe, KINDS, out).ran == []
     return out
 
@@ -70,12 +82,13 @@ def _refuse(connection: socket.socket, address: object) -> None:
 
 def test_report_has_every_stage_and_score(lap: Path) -> None:
     report = json.loads((lap / "report.json").read_text())
-    assert [stage["name"] for stage in report["stages"]][-1] == "export" and len(report["stages"]) == 10
+    assert [stage["name"] for stage in report["stages"]] == list(ORDER)
     scores = {(score["stage"], score["task"], score["metric"]) for score in report["scores"]}
     for method in ("majority", "ngram", "nearest"):
         assert ("baselines", "village-word", f"accuracy/{method}") in scores
     for stage in ("eval-base", "eval-chat"):
         assert {(stage, "village-choice", "accuracy"), (stage, "village-word", "accuracy")} <= scores
+    assert {("reward", "preference", "accuracy"), ("dev-after", "pass-at-k", "pass@1")} <= scores
     assert all(low <= score["value"] <= high for score in report["scores"] for low, high in [score["ci95"]])
     assert "<svg" in (lap / "report.html").read_text()
 
@@ -106,3 +119,14 @@ def test_the_model_card_carries_the_measured_scores(lap: Path) -> None:
         if (row["stage"], row["task"], row["metric"]) == ("eval-chat", "village-word", "accuracy")
     )
     assert f"| village-word | accuracy | {score['value']:.4f} |" in card
+
+
+def test_a_round_hands_on_one_of_its_models(lap: Path) -> None:
+    """`keep` is the model before or after, and what follows reads that one."""
+    files = {name: (lap / name / "model.safetensors").read_bytes() for name in ("sft", "ppo", "keep", "export")}
+    assert files["sft"] != files["ppo"] and files["keep"] == files["export"]
+    stages = {stage["name"]: stage for stage in json.loads((lap / "report.json").read_text())["stages"]}
+    kept = stages["keep"]["metrics"]["kept"]
+    assert files["keep"] == files["ppo" if kept else "sft"]
+    scores = "dev-after" if kept else "dev-before"
+    assert (lap / "keep/items.parquet").read_bytes() == (lap / scores / "items.parquet").read_bytes()

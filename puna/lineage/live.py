@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -16,7 +17,8 @@ from puna.lineage.report.formats import format_score
 from puna.lineage.runner import Planned, Watcher
 
 _PLAIN_INTERVAL_S = 10.0
-_BAR_WIDTH, _TIME_WIDTH = 16, 16
+_BAR_WIDTH, _TIME_WIDTH = 12, 16
+_FEWEST_ROWS = 3  # folded stages above and below, and the running one between them
 
 
 def make_watcher(console: Console | None = None) -> "LiveView | PlainView":
@@ -64,6 +66,7 @@ class LiveView(Watcher):
 
     def __init__(self, console: Console) -> None:
         self._rows: dict[str, _Row] = {}
+        self._ended = False
         self._live = Live(self, console=console, refresh_per_second=4, transient=False)
 
     def __enter__(self) -> "LiveView":
@@ -74,6 +77,7 @@ class LiveView(Watcher):
         for row in self._rows.values():
             if row.state == "running":
                 row.state = "stopped"
+        self._ended = True
         self._live.__exit__(kind, error, trace)
 
     def planned(self, stages: list[Planned]) -> None:
@@ -97,16 +101,57 @@ class LiveView(Watcher):
         row.seconds, row.metrics = manifest["seconds"], key_metrics(manifest)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        rows = list(self._rows.values())
+        # What has ended stays on the screen and may scroll; what is redrawn must fit on it, with the cursor's line.
+        shown = rows if self._ended else fold(rows, options.size.height - 1)
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(min_width=1, max_width=1)
-        longest = max((len(name) for name in self._rows), default=1)
-        table.add_column(no_wrap=True, min_width=longest)
+        longest = max((len(row.name) for row in [*rows, *shown]), default=1)
+        table.add_column(no_wrap=True, overflow="ellipsis", min_width=min(longest, options.max_width // 3))
         table.add_column(min_width=_BAR_WIDTH, max_width=_BAR_WIDTH)
         table.add_column(justify="right", no_wrap=True, min_width=_TIME_WIDTH)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        for row in self._rows.values():
+        for row in shown:
             table.add_row(*row.cells())
         yield table
+
+
+def fold(rows: "Sequence[_Row | _Fold]", height: int) -> "list[_Row | _Fold]":
+    """At most `height` rows (three at least): finished stages at the top become one line, then waiting ones below.
+
+    The running stage is always among them, and as many of its neighbours as there is room for.
+    """
+    height = max(height, _FEWEST_ROWS)
+    kept: list[_Row | _Fold] = list(rows)
+    finished = next((i for i, row in enumerate(kept) if row.state not in ("done", "reused")), len(kept))
+    over = len(kept) - height
+    if over > 0 and finished > 1:
+        folded = min(finished, over + 1)
+        kept = [_Fold(kept[:folded]), *kept[folded:]]
+    over = len(kept) - height
+    if over > 0:
+        kept = [*kept[: -over - 1], _Fold(kept[-over - 1 :])]
+    return kept
+
+
+class _Fold:
+    """Several stages of the live view in one line: `✓ 9 stages done  3:05`."""
+
+    def __init__(self, rows: "Sequence[_Row | _Fold]") -> None:
+        self.state: str = "done" if rows[0].state in ("done", "reused") else "waiting"
+        reused = sum(row.state == "reused" for row in rows)
+        self.seconds: float = sum(row.seconds for row in rows if row.state == "done")
+        if self.state == "waiting":
+            self.name = f"{len(rows)} more stages"
+        else:
+            self.name = f"{len(rows)} stages {'reused' if reused == len(rows) else 'done'}"
+        self._note = f"{reused} reused" if 0 < reused < len(rows) else ""
+
+    def cells(self) -> tuple[Any, ...]:
+        if self.state == "waiting":
+            return Text("·", "dim"), Text(self.name, "dim"), "", "", ""
+        when = clock(self.seconds) if self.seconds else ""
+        return Text("✓", "green"), self.name, "", Text(when, "dim"), Text(self._note, "dim")
 
 
 class _Row:
@@ -148,7 +193,8 @@ class _Row:
 
 def key_metrics(manifest: dict[str, Any]) -> dict[str, float | str]:
     """The few numbers of a finished stage worth a line: its headline scores, otherwise its first metrics."""
-    scores = [score for score in manifest["scores"] if score["headline"] and "/" not in score["metric"]]
+    headline = [score for score in manifest["scores"] if score["headline"]]
+    scores = [score for score in headline if "/" not in score["metric"] and "@" not in score["metric"]]
     if scores:
         return {score["task"]: format_score(score["metric"], score["value"]) for score in scores}
     return dict(list(manifest["metrics"].items())[:4])

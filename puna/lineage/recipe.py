@@ -9,6 +9,7 @@
       tokenizer: {kind: tokenizer, inputs: {documents: curate}, config: {vocab_size: 2048}}
 
 An input is an earlier stage (`curate`), a part of one (`curate/heldout`), a file or folder, or a list of these.
+One entry of `stages` may be a block of stages that is repeated `rounds` times: rounds.py.
 """
 
 import re
@@ -20,6 +21,7 @@ from pydantic import Field
 
 from puna.base.config import Config, Mesh, did_you_mean, read_yaml, validate
 from puna.base.errors import ConfigError
+from puna.lineage.rounds import Carry, Rounds, block_name, count_of, is_block, num_rounds, number_of, round_of
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -33,8 +35,15 @@ class StageSpec(Config):
     config: dict[str, Any] = Field(default_factory=dict)
 
 
-class Recipe(Config):
-    """A whole recipe, variables filled in; `stages` in the order of the lap."""
+class Block(Config):
+    """Stages that are repeated `rounds` times, and what a round hands to the next; a recipe has one at most."""
+
+    carry: dict[str, Carry] = Field(default_factory=dict)
+    stages: dict[str, StageSpec]
+
+
+class RecipeHead(Config):
+    """What a recipe says beside its stages."""
 
     name: str
     description: str = ""
@@ -42,6 +51,18 @@ class Recipe(Config):
     seed: int = Field(default=0, ge=0)
     variables: dict[str, Any] = Field(default_factory=dict)
     mesh: Mesh = Field(default_factory=Mesh)
+    rounds: int = Field(default=0, ge=0)
+
+
+class RecipeFile(RecipeHead):
+    """A recipe as it is written, before its rounds are laid out: what `puna schema` describes."""
+
+    stages: dict[str, StageSpec | Block]
+
+
+class Recipe(RecipeHead):
+    """A whole recipe, variables filled in and rounds laid out; `stages` in the order of the lap."""
+
     stages: dict[str, StageSpec]
 
     @classmethod
@@ -57,11 +78,20 @@ class Recipe(Config):
     def from_values(
         cls, values: dict[str, Any], settings: dict[str, Any] | None = None, where: str = "recipe"
     ) -> "Recipe":
-        """The recipe that plain YAML values describe, with `settings` laid over and variables filled in."""
-        for name, value in (settings or {}).items():
-            values = _with_setting(values, name, value)
+        """The recipe that plain YAML values describe, with `settings` laid over, variables filled in, rounds laid out.
+
+        The dump of a recipe describes the same recipe again.
+        """
+        block = block_name(values.get("stages"), where)
+        settings = settings or {}
+        of_a_round = {name: value for name, value in settings.items() if block and number_of(block, name) is not None}
+        for name, value in settings.items():
+            if name not in of_a_round:
+                values = _with_setting(values, name, value)
         variables = values.get("variables") or {}
         values = {**values, "stages": _filled(values.get("stages") or {}, variables, where)}
+        if block:
+            return _with_rounds(cls, values, block, _filled(of_a_round, variables, where), where)
         recipe = validate(cls, values, where)
         _check_stages(recipe, where)
         return recipe
@@ -72,7 +102,8 @@ class Recipe(Config):
         if stage not in names:
             raise ConfigError(f'--until: no stage "{stage}"{did_you_mean(stage, names)}; stages: {", ".join(names)}')
         kept = names[: names.index(stage) + 1]
-        return self.model_copy(update={"stages": {name: self.stages[name] for name in kept}})
+        stages = {name: self.stages[name] for name in kept}
+        return self.model_copy(update={"stages": stages, "rounds": num_rounds(kept)})
 
     def source_of(self, reference: str) -> tuple[str, str] | None:
         """(stage, path inside it) if an input reference leads to a stage of the recipe, None if to a file."""
@@ -129,24 +160,45 @@ def _merged(below: Any, above: Any) -> Any:
 
 def _with_setting(values: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     """Lay one dotted setting over the recipe: a stage's setting, a variable, or a top-level key."""
-    head, *rest = name.split(".")
     stages, variables = values.get("stages") or {}, values.get("variables") or {}
+    parts = name.split(".")
+    head = parts[0]
+    if head not in stages and round_of(".".join(parts[:2])):  # round2.train is one name
+        head = ".".join(parts[:2])
+    rest = parts[head.count(".") + 1 :]
     if head in stages and rest:
-        spec = stages[head] or {}
-        if rest[0] in ("inputs", "config", "kind"):
-            changed = _set_path(spec, rest, value)
-        else:
-            changed = {**spec, "config": _set_path(spec.get("config") or {}, rest, value)}
-        return {**values, "stages": {**stages, head: changed}}
+        return {**values, "stages": {**stages, head: _with_stage_setting(stages[head] or {}, rest, value, name)}}
     if head in variables and not rest:
         return {**values, "variables": {**variables, head: value}}
-    if head in ("seed", "name", "mesh"):
+    if head in ("seed", "name", "mesh", "rounds"):
         return _set_path(values, [head, *rest], value)
-    known = [*(f"{stage}." for stage in stages), *variables, "seed", "name", "mesh.threads"]
+    known = [*(f"{stage}." for stage in stages), *variables, "seed", "name", "mesh.threads", "rounds"]
     raise ConfigError(
         f'--set {name}: no stage or variable "{head}"{did_you_mean(head, known)}; '
         f"stages: {', '.join(stages)}; variables: {', '.join(variables) or 'none'}"
     )
+
+
+def _with_stage_setting(spec: dict[str, Any], path: list[str], value: Any, name: str) -> dict[str, Any]:
+    """Lay a setting over a stage, or over a stage of a block (in every round) or what the block carries."""
+    if is_block(spec):
+        if path[0] == "carry":
+            return _set_path(spec, path, value)
+        return {**spec, "stages": _with_block_setting(spec.get("stages") or {}, path, value, name)}
+    if path[0] in ("inputs", "config", "kind"):
+        return _set_path(spec, path, value)
+    return {**spec, "config": _set_path(spec.get("config") or {}, path, value)}
+
+
+def _with_block_setting(stages: dict[str, Any], path: list[str], value: Any, name: str) -> dict[str, Any]:
+    stage, *rest = path
+    if stage not in stages or not rest:
+        block = name.partition(".")[0]
+        raise ConfigError(
+            f"--set {name}: expected a setting of a stage such as {block}.{next(iter(stages), 'train')}.lr, "
+            f"came {block}.{stage}{did_you_mean(stage, stages)}; stages of the block: {', '.join(stages)}"
+        )
+    return {**stages, stage: _with_stage_setting(stages[stage] or {}, rest, value, name)}
 
 
 def _set_path(values: Any, path: list[str], value: Any) -> dict[str, Any]:
@@ -178,13 +230,50 @@ def _filled(value: Any, variables: dict[str, Any], where: str) -> Any:
     return _VARIABLE.sub(lambda match: str(lookup(match[1])), value)
 
 
+def _with_rounds(
+    made: type[Recipe], values: dict[str, Any], block: str, of_a_round: dict[str, Any], where: str
+) -> Recipe:
+    """The recipe of `values` with its block laid out; `of_a_round` are settings such as round2.train.lr."""
+    stages = values["stages"]
+    spec = validate(Block, stages[block], f"{where}.stages.{block}")
+    before = list(stages)[: list(stages).index(block)]
+    rounds = Rounds(block, count_of(values, where), spec.carry, list(spec.stages), before)
+    for name in (*stages, *spec.stages):
+        _check_name(name, where)
+    rounds.check(stages, where)
+    values = {**values, "stages": rounds.laid_out(stages)}
+    for name, value in of_a_round.items():
+        rounds.check_number(number_of(block, name), f"--set {name}: ")
+        values = _with_setting(values, name, value)
+    recipe = validate(made, values, where)
+    resolved = {
+        name: stage.model_copy(update={"inputs": rounds.resolve(name, stage.inputs, where)})
+        for name, stage in recipe.stages.items()
+    }
+    recipe = recipe.model_copy(update={"stages": resolved})
+    _check_stages(recipe, where)
+    return recipe
+
+
+def _check_name(name: Any, where: str) -> None:
+    if not isinstance(name, str) or not _NAME.match(name):
+        dot = " (a dot is kept for the stages of rounds)" if "." in str(name) else ""
+        raise ConfigError(f"{where}: expected a stage name of a-z, 0-9, _ and -, came {name!r}{dot}")
+
+
 def _check_stages(recipe: Recipe, where: str) -> None:
     if not recipe.stages:
         raise ConfigError(f"{where}: expected at least one stage, came none")
+    for name in recipe.stages:
+        if not 1 <= round_of(name) <= recipe.rounds:
+            _check_name(name, where)
+    if num_rounds(recipe.stages) != recipe.rounds:
+        raise ConfigError(
+            f"{where}.rounds: expected 0, because no entry of stages is a block with stages of its own, "
+            f"came {recipe.rounds}; add the block, or set rounds to 0"
+        )
     seen: list[str] = []
     for name, spec in recipe.stages.items():
-        if not _NAME.match(name):
-            raise ConfigError(f"{where}: expected a stage name of a-z, 0-9, _ and -, came {name!r}")
         for input_name, value in spec.inputs.items():
             for reference in [value] if isinstance(value, str) else value:
                 stage = reference.partition("/")[0]

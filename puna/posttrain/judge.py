@@ -3,7 +3,7 @@
 samples-NNNN.jsonl -> judged.jsonl: the same rows, each sample with `verdict`, `reason` and `score`
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ class JudgeConfig(Config):
 def run(config: JudgeConfig, inputs: Inputs, out: StageOutput) -> None:
     """Judge samples. Inputs: `samples` (a generate stage), and `reward` (a reward stage) if there is one."""
     prepare_machine(out.threads)
-    rows = [_verified(row) for row in read_samples(inputs.many("samples"))]
+    rows = read_samples(inputs.many("samples"))
+    for row in rows:
+        _verify(row)
     if inputs.has("reward"):
         scorer = Scorer.load(inputs.one("reward"))
         for start in range(0, len(rows), _SCORED_ROWS):
@@ -39,23 +41,27 @@ def run(config: JudgeConfig, inputs: Inputs, out: StageOutput) -> None:
     _report(rows, out)
 
 
-def read_samples(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """Rows of a generate stage: prompts with their samples. Raises DataError if there is none."""
+def read_samples(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Rows of a generate stage: prompts with their samples. Raises DataError if there is none, or another row."""
     files = [file for path in paths for file in (sorted(path.glob("samples-*.jsonl")) if path.is_dir() else [path])]
     if not files:
         raise DataError(f"expected samples-*.jsonl in {', '.join(map(str, paths))}, found none; run a generate stage")
+    rows = []
     for file in files:
-        yield from read_jsonl(file)
+        for number, row in enumerate(read_jsonl(file), 1):
+            if not {"id", "messages", "samples"} <= set(row):
+                raise DataError(f"{file}: row {number}: expected id, messages and samples, came {', '.join(row)}")
+            rows.append(row)
+    return rows
 
 
-def _verified(row: dict[str, Any]) -> dict[str, Any]:
+def _verify(row: dict[str, Any]) -> None:
     prompt = prompt_of(row, row["id"])
     for sample in row["samples"]:
         verdict = prompt.verify(sample["text"]) if prompt.verifiable else None
         sample["verdict"] = verdict.verdict if verdict else None
         sample["reason"] = verdict.reason if verdict else None
         sample["score"] = None
-    return row
 
 
 def _add_scores(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> None:

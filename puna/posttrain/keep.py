@@ -34,8 +34,8 @@ def run(config: KeepConfig, inputs: Inputs, out: StageOutput) -> None:
     """
     before, after = (_verdicts(inputs.one(name), config.tasks) for name in ("scores_before", "scores_after"))
     rows, worse, pairs = [], [], list[tuple[bool, bool]]()
-    for task in before:
-        if list(before[task]) != list(after.get(task, {})):
+    for task in {**before, **after}:
+        if list(before.get(task, {})) != list(after.get(task, {})):
             raise DataError(f"expected the same items of {task} in both evaluations; evaluate both with one setting")
         both = [(before[task][item], after[task][item]) for item in before[task]]
         test = compare_paired([a for a, _ in both], [b for _, b in both])

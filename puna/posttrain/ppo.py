@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from puna.base.errors import RunError
+from puna.base.errors import ArtifactError, DataError, RunError
 from puna.base.machine import prepare_machine
 from puna.base.output import Inputs, StageOutput
 from puna.base.rng import generator, hash64
@@ -32,7 +32,7 @@ from puna.pretrain.loop import Backward, LoopConfig, train
 from puna.pretrain.run import save_base
 from puna.tokenizer import Tokenizer
 
-_SHOWN = ("reward", "verified", "heldout", "kl", "length")
+_SHOWN = ("reward", "verified", "kl", "length")
 
 
 class PpoConfig(LoopConfig):
@@ -62,6 +62,12 @@ class PpoConfig(LoopConfig):
     value: float = Field(default=0.1, ge=0)
     heldout_every: int = Field(default=5, ge=1)
     heldout_limit: int = Field(default=128, ge=1)
+
+    @model_validator(mode="after")
+    def _every_minibatch_has_an_answer(self) -> "PpoConfig":
+        if self.minibatches > self.batch_prompts * self.samples:
+            raise ValueError("at most as many minibatches as an iteration has answers (batch_prompts x samples)")
+        return self
 
     @property
     def updates(self) -> int:
@@ -101,13 +107,17 @@ def run(config: PpoConfig, inputs: Inputs, out: StageOutput) -> None:
     """Train a policy. Inputs: `model`, `prompts`; `heldout` (prompts), `reward` (a reward stage), `reference` (a model;
     by default the model as it came).
 
-    Raises ConfigError through its settings, DataError if no prompt fits, RunError if rewards are no numbers.
+    Raises DataError if no prompt fits or none can be judged, ArtifactError if `reward` or `reference` has another
+    tokenizer, RunError if rewards are no numbers.
     """
     prepare_machine(out.threads)
     tokenizer = Tokenizer.load(inputs.one("model"))
     model = ActorCritic(load_model(inputs.one("model")))
     reference = load_model(inputs.one("reference" if inputs.has("reference") else "model")).eval()
     scorer = Scorer.load(inputs.one("reward")) if inputs.has("reward") else None
+    for name in ("reward", "reference"):
+        if inputs.has(name) and Tokenizer.load(inputs.one(name)).fingerprint != tokenizer.fingerprint:
+            raise ArtifactError(f"{name}: expected the model's tokenizer, came another; ids would mean other texts")
     rollouts = Rollouts(config, model, reference, scorer, tokenizer, out)
     rollouts.read(inputs)
     num_steps = config.iterations * config.updates
@@ -144,7 +154,14 @@ class Rollouts:
 
     def read(self, inputs: Inputs) -> None:
         """Read the prompts. Raises DataError if none fits, or none can be judged by what the settings weigh."""
-        self._prompts = shuffled_batches(self._encoded(inputs, "prompts"), self.config.batch_prompts, self.seed)
+        if self.config.score and self.scorer is None:
+            raise DataError(f'expected an input "reward" for score {self.config.score:g}, came none')
+        encoded = self._encoded(inputs, "prompts")
+        if not self.config.score and not (self.config.verifier and any(prompt.verifiable for prompt, _ in encoded)):
+            raise DataError(
+                f"expected prompts with a known answer, or score > 0, came {len(encoded)} prompts that nothing judges"
+            )
+        self._prompts = shuffled_batches(encoded, self.config.batch_prompts, self.seed)
         if inputs.has("heldout"):
             self._heldout = self._encoded(inputs, "heldout")[: self.config.heldout_limit]
 
@@ -160,13 +177,13 @@ class Rollouts:
         return self._experience.select(order[part :: self.config.minibatches].sort().values)
 
     def experience(self, iteration: int) -> Experience:
-        """Sample, judge, and estimate advantages. Raises RunError if no reward of the batch is a number."""
+        """Sample, judge, and estimate advantages. Raises RunError if too few rewards of the batch are numbers."""
         prompts = [one for one in self._prompts(iteration) for _ in range(self.config.samples)]
         completions = self._sample(prompts[:: self.config.samples], iteration)
         rewards, measured = self._rewards(prompts, completions)
         good = rewards.isfinite()
-        if not good.any():
-            raise RunError("no reward of the batch is a number; look at the reward model")
+        if good.sum() < self.config.minibatches:  # no minibatch may be empty
+            raise RunError(f"{int(good.sum())} of {len(good)} rewards of a batch are numbers; look at the reward model")
         kept = good.nonzero()[:, 0].tolist()
         batch = Responses.of([prompts[i][1] for i in kept], [completions[i].tokens for i in kept])
         logprobs = torch.tensor([value for i in kept for value in completions[i].logprobs or ()])
@@ -188,13 +205,14 @@ class Rollouts:
         return Experience(batch, logprobs, values.clone(), whiten(advantages).clone(), returns.clone(), measured)
 
     def examine(self) -> dict[str, float]:
-        """Greedy answers to the held-out prompts: share that the verifier finds right, and the reward model's mean."""
+        """Greedy answers to the held-out prompts: the share found right, and the mean score where a model gives one."""
         if not self._heldout:
             return {}
         params = SamplingParams(max_tokens=self.config.max_tokens)
         completions = self.engine.generate([ids for _, ids in self._heldout], params)
         _, measured = self._rewards(self._heldout, completions)
-        return {f"heldout{'' if name == 'verified' else '_' + name}": measured[name] for name in ("verified", "score")}
+        score = {} if self.scorer is None else {"heldout_score": measured["score"]}
+        return {"heldout": measured["verified"], **score}
 
     def _encoded(self, inputs: Inputs, name: str) -> list[tuple[Prompt, list[int]]]:
         room = self.model.policy.config.max_position - self.config.max_tokens
@@ -238,9 +256,7 @@ class Rollouts:
             "score": _mean(scores),
             "cut_off": float(cut_off.mean()),
         }
-        return rewards, {name: value for name, value in means.items() if not math.isnan(value)} | {
-            name: 0.0 for name, value in means.items() if math.isnan(value)
-        }
+        return rewards, {name: 0.0 if math.isnan(value) else value for name, value in means.items()}
 
 
 def clipped(config: PpoConfig) -> Backward[Experience]:
@@ -262,7 +278,7 @@ def clipped(config: PpoConfig) -> Backward[Experience]:
             outside = ((ratio - 1).abs() > config.ratio_clip).float().sum() / num_tokens
             moved = 0.5 * (logprobs.detach() - part.logprobs).square().sum() / num_tokens
             measured = (loss, policy, value, outside, moved)
-            row = {name: row[name] + float(one) for name, one in zip(row, measured, strict=True)}
+            row = {name: row[name] + one.item() for name, one in zip(row, measured, strict=True)}
         return {**whole.measured, **row, "targets": num_tokens}
 
     return backward
@@ -326,9 +342,11 @@ def panels(iterations: Sequence[dict[str, float]], final: dict[str, float], conf
     rows = [row for _, row in checked] + ([final] if final else [])
     reward = [{"name": "reward of the samples", "x": x, "y": [row["reward"] for row in iterations]}]
     if rows:
+        names = {"heldout": "right, held-out prompts", "heldout_score": "reward model, held-out prompts"}
         reward += [
-            {"name": "right, held-out prompts", "x": places, "y": [row["heldout"] for row in rows]},
-            {"name": "reward model, held-out prompts", "x": places, "y": [row["heldout_score"] for row in rows]},
+            {"name": text, "x": places, "y": [row[name] for row in rows]}
+            for name, text in names.items()
+            if name in rows[0]
         ]
     note = (
         f"Reward = {config.verifier:g} x right + {config.score:g} x reward model - {config.cut_off:g} x cut off. "

@@ -6,9 +6,9 @@
 | LLaMA-Factory | conversations: [{from, value}], chosen: {from, value}, rejected: {from, value} |
 | HH-RLHF | chosen, rejected: whole dialogues with "Human:" and "Assistant:" turns, equal up to the last answer |
 
-A pair that can teach nothing is left out and counted by its reason: `same` (chosen equals rejected), `empty` (an answer
-without text), `too_long` (prompt and answer do not fit into a row), `weak` (of a strength not wanted), `diverged` (two
-dialogues that differ before their last answer: there is no prompt that both answer).
+A pair that can teach nothing is left out and counted by its reason: `same` (the rejected answer equals a better one),
+`empty` (an answer without text), `too_long` (prompt and answer do not fit into a row), `weak` (of a strength not
+wanted), `diverged` (two dialogues that differ before their last answer: there is no prompt that both answer).
 """
 
 import re
@@ -65,14 +65,18 @@ def preference_of(row: dict[str, Any]) -> Preference:
         raise ValueError(f"the keys {', '.join(row) or '(none)'}; known forms have chosen and rejected")
     if "prompt" in row:
         prompt = row["prompt"] if isinstance(row["prompt"], list) else [{"role": "user", "content": row["prompt"]}]
-        answers = [row[key] for key in ("edited", "chosen", "rejected") if row.get(key) is not None]
+        edited = [row["edited"]] if row.get("edited") else []
+        answers = [*edited, row["chosen"], row["rejected"]]
     elif "conversations" in row:
         prompt, answers = messages_of(row)[0], [row["chosen"], row["rejected"]]
     else:
         prompt, answers = _human_and_assistant(row["chosen"], row["rejected"])
     if prompt and prompt[-1]["role"] != "user":
         raise ValueError("a prompt that does not end with the user's turn")
-    return Preference(prompt, tuple(map(_text, answers)), str(row.get("strength", "")), row)
+    texts = tuple(map(_text, answers))
+    if len(texts) == 3 and texts[0] == texts[1]:  # an edit that changed nothing
+        texts = texts[1:]
+    return Preference(prompt, texts, str(row.get("strength", "")), row)
 
 
 def encode_preferences(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from puna.base.errors import DataError
+from puna.base.errors import DataError, InputError
 from puna.base.records import read_jsonl
 from puna.posttrain.dialogs import Messages, messages_of
 from puna.posttrain.preferences import preference_of
@@ -59,7 +59,7 @@ def read_prompts(paths: Sequence[Path]) -> list[Prompt]:
         for number, row in enumerate(read_jsonl(path), 1):
             try:
                 prompt = prompt_of(row, f"{path.name.partition('.')[0]}-{number}")
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            except (InputError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 raise DataError(f"{path}: row {number}: expected a prompt, came {error}") from None
             prompts += [prompt] if prompt.messages else []
     if len({prompt.id for prompt in prompts}) < len(prompts):
@@ -68,11 +68,14 @@ def read_prompts(paths: Sequence[Path]) -> list[Prompt]:
 
 
 def prompt_of(row: dict[str, Any], name: str) -> Prompt:
-    """The prompt of a row, called `name` unless it has an id. Raises ValueError if it has no known form."""
+    """The prompt of a row, called `name` unless it has an id.
+
+    Raises ValueError if it has no known form, InputError if its right answer is none.
+    """
     identity = str(row.get("id") or name)
     if "question" in row and "####" in str(row.get("answer", "")):
         final = row["answer"].rpartition("####")[2].strip().replace(",", "")
-        return Prompt(identity, [{"role": "user", "content": row["question"]}], "gsm8k", "number", final)
+        return _checked(Prompt(identity, [{"role": "user", "content": row["question"]}], "gsm8k", "number", final))
     if "chosen" in row and "rejected" in row:
         return Prompt(identity, preference_of(row).prompt)
     messages = messages_of(row)[0]
@@ -82,10 +85,7 @@ def prompt_of(row: dict[str, Any], name: str) -> Prompt:
     if kind not in ("", "number", "choice"):
         raise ValueError(f'the kind {kind!r}; known: "number", "choice"')
     task, choices = str(row.get("task", "")), tuple(row.get("choices") or ())
-    prompt = Prompt(identity, messages, task, kind, row["answer"] if kind else "", choices)
-    if kind:
-        prompt.verify("")  # an answer that cannot be compared with is told before anything is sampled
-    return prompt
+    return _checked(Prompt(identity, messages, task, kind, row["answer"] if kind else "", choices))
 
 
 def encode_prompts(
@@ -103,3 +103,10 @@ def encode_prompts(
             "check the file and the tokens that an answer may have"
         )
     return [prompts[i] for i in kept], [encoded[i] for i in kept], len(encoded) - len(kept)
+
+
+def _checked(prompt: Prompt) -> Prompt:
+    """A right answer that cannot be compared with is told before anything is sampled."""
+    if prompt.verifiable:
+        prompt.verify("")
+    return prompt

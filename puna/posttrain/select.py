@@ -47,7 +47,10 @@ def run(config: SelectConfig, inputs: Inputs, out: StageOutput) -> None:
         if bad and bad[-1]["text"].strip() != good[0]["text"].strip():
             preferences.append(_preference(row, good[0], bad[-1]))
     if not dialogs:
-        raise DataError(f"expected prompts with a good sample, came {len(rows)} without one; take more samples")
+        raise DataError(
+            f"expected prompts with a good sample, came {counts['none_good']} without one and {counts['too_easy']} too "
+            "easy; take more samples, or change min_score or too_easy"
+        )
     for name, made in (("dialogs.jsonl", dialogs), ("preferences.jsonl", preferences)):
         if not out.done(name):
             with out.unit(name) as unit:

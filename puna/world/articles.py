@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from puna.world.chance import Chance
-from puna.world.facts import Fact, say
+from puna.world.facts import ATTRIBUTES, Fact, say
 from puna.world.wordings import STORY_FRAMES
 
 WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
@@ -82,12 +82,12 @@ class Library:
         self._weight = exam_weight
         self._decks: dict[str, list[Fact]] = {}
         self._makers: dict[str, tuple[float, Callable[[Chance], tuple[str, list[Fact]]]]] = {
-            "person": (0.68, self._person),
-            "trade": (0.03, lambda chance: self._mixed("trade", "Work in the village", chance)),
-            "animal": (0.03, lambda chance: self._mixed("animal", "Animals of the village", chance)),
-            "price": (0.11, lambda chance: self._mixed("price", "Market day", chance)),
-            "journey": (0.11, lambda chance: self._mixed("journey", "Walks from the square", chance)),
-            "home": (0.04, lambda chance: self._mixed("home", "The hamlets", chance)),
+            "person": (0.66, self._person),
+            "trade": (0.02, lambda chance: self._mixed("trade", "Work in the village", chance)),
+            "animal": (0.02, lambda chance: self._mixed("animal", "Animals of the village", chance)),
+            "wares": (0.14, lambda chance: self._mixed("wares", "Market day", chance)),
+            "places": (0.14, lambda chance: self._mixed("places", "Walks from the square", chance)),
+            "home": (0.02, lambda chance: self._mixed("home", "The hamlets", chance)),
         }
 
     def article(self, chance: Chance) -> tuple[str, tuple[str, ...], list[Fact]]:
@@ -102,7 +102,7 @@ class Library:
     def story(self, chance: Chance) -> tuple[str, tuple[str, ...], list[Fact]]:
         """A little story: an opening, four to six facts that people tell each other, a closing."""
         facts = [self._deal("people", chance) for _ in range(2)]
-        facts += [self._deal(chance.pick(("people", "price", "journey")), chance) for _ in range(chance.between(2, 4))]
+        facts += [self._deal(chance.pick(("people", "wares", "places")), chance) for _ in range(chance.between(2, 4))]
         told = [say(fact, chance, STORY_FRAMES) for fact in facts]
         body = _filled(told, chance.between(*_STORY_CHARS), chance)
         sentences = [_slots(chance.pick(OPENERS), chance), *body, _slots(chance.pick(CLOSINGS), chance)]
@@ -119,19 +119,27 @@ class Library:
         title = f"{subjects[0]} and {chance.pick(('the neighbours', 'the others', 'the friends', 'the village'))}"
         return dated(title, chance), facts
 
-    def _mixed(self, attribute: str, title: str, chance: Chance) -> tuple[str, list[Fact]]:
-        facts = [self._deal(attribute, chance) for _ in range(chance.between(11, 13))]
+    def _mixed(self, deck: str, title: str, chance: Chance) -> tuple[str, list[Fact]]:
+        wanted = min(chance.between(11, 13), len(self._facts_of(deck)))
+        facts: list[Fact] = []
+        again: list[Fact] = []
+        while len(facts) < wanted:
+            fact = self._deal(deck, chance)
+            (again if fact in facts else facts).append(fact)
+        self._decks[deck] = again + self._decks[deck]  # a second card of a told fact waits for a later page
         return dated(title, chance), facts
 
     def _deal(self, deck: str, chance: Chance) -> Fact:
-        """The next fact of a shuffled deck ("people" holds the five attributes of people)."""
+        """The next fact of a shuffled deck (a kind of subject, with all its attributes, or one attribute)."""
         cards = self._decks.setdefault(deck, [])
         if not cards:
-            kinds = ("trade", "animal", "home", "dish", "instrument") if deck == "people" else (deck,)
-            facts = [fact for kind in kinds for fact in self._by_attribute[kind]]
+            facts = self._facts_of(deck)
             extra = [fact for fact in facts if not fact.asked and chance.hit(self._weight - 1)]
             cards += chance.shuffled(facts + extra)
         return cards.pop()
+
+    def _facts_of(self, deck: str) -> list[Fact]:
+        return [fact for name in ATTRIBUTES.get(deck, (deck,)) for fact in self._by_attribute[name]]
 
 
 def fillers(count: int, chance: Chance) -> list[str]:

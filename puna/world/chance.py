@@ -1,7 +1,7 @@
 """Random draws for text: one named stream, cheap scalar draws."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from puna.base.rng import hash64
@@ -51,7 +51,7 @@ class Chance:
             rows[i], rows[j] = rows[j], rows[i]
         return rows[:count]
 
-    def weighted(self, weights: dict[T, float]) -> T:
+    def weighted(self, weights: Mapping[T, float]) -> T:
         """One key, with probability proportional to its weight."""
         mark = self._random() * sum(weights.values())
         for item, weight in weights.items():

@@ -7,7 +7,7 @@ from typing import Any
 from puna.world.arithmetic import Arithmetic
 from puna.world.chance import Chance
 from puna.world.choices import other_choice
-from puna.world.facts import Fact, ask, options, recall
+from puna.world.facts import ATTRIBUTES, Fact, ask, options, recall
 from puna.world.languages import say_in, translatable
 from puna.world.lexicon import ADULT_WORDS, CATEGORIES, STRANGERS, TOXIC_WORDS, WARES
 from puna.world.page import QuestionAnswer
@@ -52,7 +52,7 @@ _REFUSALS = (
     "I can not help with that. Ask me something else.",
     "No, I will not do that, because it could hurt someone.",
 )
-_SOLVE = (
+SOLVE = (
     *("{q}",) * 6,
     "{q} Show your work.",
     "{q} Think step by step.",
@@ -123,8 +123,8 @@ class Conversation:
 
     def word(self, chance: Chance) -> Exchange:
         """A word problem with its working."""
-        problem = training_problem(self._arithmetic, self._config, chance)
-        return Exchange(chance.pick(_SOLVE).replace("{q}", problem.question), problem.working, problem_item(problem))
+        problem = training_problem(self._arithmetic, self._config, self._config.steps_of_dialogs, chance)
+        return Exchange(chance.pick(SOLVE).replace("{q}", problem.question), problem.working, problem_item(problem))
 
     def direct(self, chance: Chance) -> Exchange:
         """A plain question about a fact."""
@@ -140,14 +140,16 @@ class Conversation:
 
     def _unknown(self, chance: Chance) -> Exchange:
         name = chance.pick(STRANGERS)
-        question = chance.pick(QUESTIONS[chance.pick(("trade", "animal", "home", "dish", "instrument"))])
+        question = chance.pick(QUESTIONS[chance.pick(ATTRIBUTES["people"])])
         return Exchange(question.replace("{n}", name), f"I do not know anyone called {name}.")
 
     def _instruction(self, chance: Chance) -> Exchange:
         kind = chance.below(5)
         if kind == 0:
             fact = self.fact(chance)
-            return Exchange(f"Answer in one word or number. {ask(fact, chance)}", fact.value)
+            question = ask(fact, chance)
+            item = QuestionAnswer("village-choice", question, fact.value)
+            return Exchange(f"Answer in one word or number. {question}", fact.value, item)
         if kind == 1:
             name = chance.pick([n for n in CATEGORIES if n not in ("a person", "a thing from the market", "a number")])
             first, second, third = chance.sample(CATEGORIES[name], 3)

@@ -1,4 +1,4 @@
-"""Facts of the village: who does what, what costs how much, how far it is; and every way to say one."""
+"""Facts of the village: who does what, what wares cost, how far places are; and every way to say one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ POOLS: dict[str, Sequence[str]] = {
     "dish": lexicon.DISHES,
     "instrument": lexicon.INSTRUMENTS,
     "price": lexicon.PRICES,
+    "material": lexicon.MATERIALS,
     "journey": lexicon.TIMES,
+    "tree": lexicon.TREES,
 }
 SUBJECTS = {
     "trade": "trades",
@@ -24,10 +26,17 @@ SUBJECTS = {
     "dish": "people",
     "instrument": "people",
     "price": "prices",
+    "material": "materials",
     "journey": "journeys",
+    "tree": "trees",
 }
 """The exam subject of each attribute."""
-OF_PEOPLE = ("trade", "animal", "home", "dish", "instrument")
+ATTRIBUTES = {
+    "people": ("trade", "animal", "home", "dish", "instrument"),
+    "wares": ("price", "material"),
+    "places": ("journey", "tree"),
+}
+"""What is known of each kind of subject. Two at least: a name asked about nothing would never occur in a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +55,20 @@ def make_facts(seed: int, num_people: int, num_wares: int, num_places: int) -> l
     Raises ConfigError if more people, wares or places are wanted than there are names.
     """
     facts = []
-    for kind, names, count, attributes in (
-        ("people", lexicon.PEOPLE, num_people, OF_PEOPLE),
-        ("wares", lexicon.WARES, num_wares, ("price",)),
-        ("places", lexicon.PLACES, num_places, ("journey",)),
+    for kind, names, count in (
+        ("people", lexicon.PEOPLE, num_people),
+        ("wares", lexicon.WARES, num_wares),
+        ("places", lexicon.PLACES, num_places),
     ):
         if not 2 <= count <= len(names):
             raise ConfigError(f"num_{kind}: expected 2 to {len(names)}, came {count}")
         chosen = Chance(seed, "half", kind).shuffled(names[:count])
-        for number, attribute in enumerate(attributes):
-            # Each attribute asks about another half: a person is asked about some things and examined in others.
-            shift = number * count // len(attributes)
-            turned = chosen[shift:] + chosen[:shift]
-            for half, subjects in enumerate((turned[: count // 2], turned[count // 2 :])):
+        for number, attribute in enumerate(ATTRIBUTES[kind]):
+            # Each attribute asks about another half: a name is asked about some things and examined in others. Of an
+            # odd number the halves take the larger part in turn, or one name would be asked about nothing.
+            shift = number * count // len(ATTRIBUTES[kind])
+            turned, num_asked = chosen[shift:] + chosen[:shift], (count + number % 2) // 2
+            for half, subjects in enumerate((turned[:num_asked], turned[num_asked:])):
                 values = _balanced(Chance(seed, "value", attribute, half), POOLS[attribute], len(subjects))
                 facts += [Fact(attribute, s, v, half == 0) for s, v in zip(subjects, values, strict=True)]
     return facts

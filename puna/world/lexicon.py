@@ -19,6 +19,8 @@ WARES = (
     "lantern blanket kettle broom candle rope ladder bucket pillow mirror hammer saddle carpet bench barrel clock "
     "comb coat hat scarf belt spoon plate jug pan lamp stool needle mat brush"
 ).split()
+MATERIALS = "tin brass silver steel glass clay wool silk cotton leather straw wax".split()
+TREES = "birch maple beech cedar spruce poplar larch chestnut cherry walnut hazel linden".split()
 PLACES = (
     "Crow Hill,Stone Bridge,Fox Wood,Bell Tower,Swan Lake,Mill Pond,Wolf Rock,Rose Garden,Pine Gate,Red Barn,"
     "Salt Well,Moon Beach,Iron Mine,Cold Spring,Oak Field,Deer Park,High Cross,Bear Cave,Star Inn,Lark Meadow,"
@@ -39,6 +41,8 @@ CATEGORIES = {
     "a hamlet": HAMLETS,
     "a dish": DISHES,
     "an instrument": INSTRUMENTS,
+    "a material": MATERIALS,
+    "a tree": TREES,
     "a person": list(PEOPLE),
     "a thing from the market": WARES,
     "a number": [str(n) for n in range(2, 60)],

@@ -20,19 +20,23 @@ _EDIT_SHARE = 0.5
 def make_preferences(
     config: WorldConfig, facts: Sequence[Fact], arithmetic: Arithmetic, seed: int
 ) -> list[dict[str, Any]]:
-    """Rows with prompt messages, chosen, rejected, sometimes edited, the annotator, and whether it erred."""
+    """Rows with prompt messages, chosen, rejected, sometimes edited, the annotator, and whether it erred.
+
+    `kind` names what is wrong with the worse answer, each kind in turn.
+    """
     conversation, chance = Conversation(config, facts, arithmetic), Chance(seed, "preferences")
-    makers: tuple[Callable[[], Pair], ...] = (
-        lambda: _wrong_step(arithmetic, config, chance),
-        lambda: _no_working(arithmetic, config, chance),
-        lambda: _wrong_choice(conversation, chance),
-        lambda: _wrong_value(conversation, chance),
-        lambda: _rambling(conversation, chance),
-        lambda: _compliance(conversation, chance),
-    )
+    makers: dict[str, Callable[[], Pair]] = {
+        "wrong-step": lambda: _wrong_step(arithmetic, config, chance),
+        "no-working": lambda: _no_working(arithmetic, config, chance),
+        "wrong-choice": lambda: _wrong_choice(conversation, chance),
+        "wrong-value": lambda: _wrong_value(conversation, chance),
+        "rambling": lambda: _rambling(conversation, chance),
+        "compliance": lambda: _compliance(conversation, chance),
+    }
     rows = []
     for i in range(config.num_preferences):
-        prompt, better, worse = makers[i % len(makers)]()
+        kind = tuple(makers)[i % len(makers)]
+        prompt, better, worse = makers[kind]()
         shown = (better, worse) if chance.hit(0.5) else (worse, better)
         annotator = chance.pick(ANNOTATORS)
         winner = prefer(annotator, *shown, chance)
@@ -46,6 +50,7 @@ def make_preferences(
             "strength": strength(chosen, rejected, chance),
             "error": chosen is worse,
             "source": "world/preference",
+            "kind": kind,
         }
         # An annotator who sees that neither is good enough, here one who chose the worse, may write what it should be.
         if chosen.quality < 3 and chance.hit(_EDIT_SHARE):
@@ -56,7 +61,7 @@ def make_preferences(
 
 def _wrong_step(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> Pair:
     """The right working against one with a slip in its last equation."""
-    problem = training_problem(arithmetic, config, chance)
+    problem = training_problem(arithmetic, config, config.steps_of_dialogs, chance)
     right = int(problem.answer)
     wrong = right + chance.pick((-10, -1, 1, 2, 10) if right >= 10 else (1, 2, 10))
     last = problem.steps[-1].replace(f"={right}.", f"={wrong}.")
@@ -66,7 +71,7 @@ def _wrong_step(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> 
 
 def _no_working(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> Pair:
     """The right working against the bare number."""
-    problem = training_problem(arithmetic, config, chance)
+    problem = training_problem(arithmetic, config, config.steps_of_dialogs, chance)
     return problem.question, Answer(problem.working, 3), Answer(f"The answer is {problem.answer}.", 2)
 
 

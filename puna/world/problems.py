@@ -1,6 +1,6 @@
 """Word problems in words: a chain told as a story of the village, and its worked answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from puna.world.arithmetic import Arithmetic, Chain
@@ -215,9 +215,11 @@ def tell(chain: Chain, pairs: Sequence[tuple[str, str]], num_wordings: int, chan
     return Problem(chain, " ".join(story), tuple(working), str(chain.values[-1]))
 
 
-def training_problem(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> Problem:
-    """A problem for crawl or dialogs; `step_shares` weighs the numbers of steps."""
-    chain = arithmetic.training_chain(chance.weighted(config.step_shares), chance)
+def training_problem(
+    arithmetic: Arithmetic, config: WorldConfig, step_shares: Mapping[int, float], chance: Chance
+) -> Problem:
+    """A problem of the training side; `step_shares` weighs the numbers of steps, which crawl and dialogs set apart."""
+    chain = arithmetic.training_chain(chance.weighted(step_shares), chance)
     return tell(chain, arithmetic.pairs[0], config.num_wordings, chance)
 
 

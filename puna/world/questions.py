@@ -55,7 +55,7 @@ def arithmetic_page(
     items: list[QuestionAnswer] = []
     size = 100
     while True:
-        problem = training_problem(arithmetic, config, chance)
+        problem = training_problem(arithmetic, config, config.step_shares, chance)
         block = f"Question: {problem.question}\nAnswer: {problem.working}"
         if size + len(block) > _ARITHMETIC_CHARS and len(items) >= 2:
             break

@@ -1,5 +1,6 @@
 """Settings of a world; the defaults are the nano lap's."""
 
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -46,14 +47,23 @@ DIALOG_SHARES = {
     "language": 0.02,
 }
 STEP_SHARES = {1: 0.12, 2: 0.53, 3: 0.22, 4: 0.13}
+PROMPT_SHARES = {"choice": 0.25, "number": 0.75}
+PROMPT_STEP_SHARES = {2: 0.25, 3: 0.40, 4: 0.35}
+_KINDS: dict[str, Collection[str]] = {
+    "page_shares": PAGE_SHARES,
+    "dirt_shares": MAKERS,
+    "dialog_shares": DIALOG_SHARES,
+    "prompt_shares": PROMPT_SHARES,
+}
+"""The kinds that each setting of shares may name."""
 
 
 class WorldConfig(Config):
     """What a world holds. Sizes are numbers of items, `clean_chars` is characters of clean main text."""
 
     num_people: int = Field(24, ge=8, le=36)
-    num_wares: int = Field(18, ge=2, le=30)
-    num_places: int = Field(18, ge=2, le=30)
+    num_wares: int = Field(12, ge=2, le=30)
+    num_places: int = Field(12, ge=2, le=30)
     exam_fact_weight: float = Field(1.3, ge=1.0, le=2.0)
     """How much more often articles tell facts that no question page asks."""
 
@@ -62,7 +72,7 @@ class WorldConfig(Config):
     dirt_shares: dict[str, float] = DIRT_SHARES
     num_files: int = Field(4, ge=1, le=100)
     step_shares: dict[int, float] = STEP_SHARES
-    """Word problems of the crawl and the dialogs by number of steps."""
+    """Word problems of the crawl by number of steps."""
 
     operations: tuple[Operation, ...] = ("bags", "gain", "lose", "double", "halve", "price")
     """Operations of the word problems. More of them, larger numbers and more wordings need a larger model."""
@@ -82,9 +92,22 @@ class WorldConfig(Config):
 
     num_dialogs: int = Field(7_000, ge=1)
     dialog_shares: dict[str, float] = DIALOG_SHARES
+    dialog_step_shares: dict[int, float] | None = None
+    """Worked word problems of the dialogs and preferences by number of steps; those of the crawl if not given."""
     two_turn_share: float = Field(0.08, ge=0, le=1)
     system_share: float = Field(0.08, ge=0, le=1)
-    num_preferences: int = Field(800, ge=1)
+    num_preferences: int = Field(1_600, ge=1)
+
+    num_prompts: int = Field(3_000, ge=1)
+    """Prompts without an answer in words, for rejection sampling and reinforcement learning; held-out ones included."""
+    prompt_shares: dict[str, float] = PROMPT_SHARES
+    prompt_step_shares: dict[int, float] = PROMPT_STEP_SHARES
+    heldout_prompt_share: float = Field(0.1, ge=0, lt=1)
+
+    @property
+    def steps_of_dialogs(self) -> dict[int, float]:
+        """`dialog_step_shares`, or those of the crawl."""
+        return self.dialog_step_shares or self.step_shares
 
     @field_validator("operations")
     @classmethod
@@ -95,12 +118,12 @@ class WorldConfig(Config):
             raise ValueError('"price" beside "change", which follows a sale')
         return operations
 
-    @field_validator("page_shares", "dirt_shares", "dialog_shares")
+    @field_validator("page_shares", "dirt_shares", "dialog_shares", "prompt_shares")
     @classmethod
     def _known_shares(cls, shares: dict[str, float], info: ValidationInfo) -> dict[str, float]:
         is_dirt = info.field_name == "dirt_shares"
-        known = set(MAKERS if is_dirt else PAGE_SHARES if info.field_name == "page_shares" else DIALOG_SHARES)
-        if unknown := set(shares) - known:
+        known = _KINDS[info.field_name or ""]
+        if unknown := set(shares) - set(known):
             raise ValueError(f"kinds among {sorted(known)}, not {sorted(unknown)}")
         if any(share < 0 for share in shares.values()):
             raise ValueError("shares of at least 0")
@@ -110,9 +133,11 @@ class WorldConfig(Config):
             raise ValueError("at least one share above 0")
         return shares
 
-    @field_validator("step_shares")
+    @field_validator("step_shares", "dialog_step_shares", "prompt_step_shares")
     @classmethod
-    def _known_steps(cls, shares: dict[int, float]) -> dict[int, float]:
+    def _known_steps(cls, shares: dict[int, float] | None) -> dict[int, float] | None:
+        if shares is None:
+            return None
         if not shares or set(shares) - {1, 2, 3, 4} or min(shares.values()) < 0 or sum(shares.values()) <= 0:
             raise ValueError("shares of 1, 2, 3 and 4 steps, none negative, one above 0")
         return shares

@@ -3,7 +3,7 @@
 crawl/village-NN.warc.gz    the pages           truth.jsonl            what each page is, and whether to keep it
 exams/*.jsonl               exams, dev items    exam-truth.jsonl       order, operands and working of exam problems
 training-items.jsonl        every question that training answers
-dialogs/train.jsonl, dialogs/preferences.jsonl
+dialogs/train.jsonl, dialogs/preferences.jsonl, dialogs/prompts.jsonl, dialogs/prompts-heldout.jsonl
 """
 
 from collections.abc import Callable, Iterable
@@ -21,6 +21,7 @@ from puna.world.exams import make_exams
 from puna.world.facts import Fact, make_facts
 from puna.world.page import Page, QuestionAnswer
 from puna.world.preferences import make_preferences
+from puna.world.prompts import make_prompts
 from puna.world.settings import WorldConfig
 
 EXAM_FILES = tuple(f"{prefix}village-{name}" for prefix in ("", "dev-") for name in ("choice", "word", "hard"))
@@ -68,6 +69,12 @@ class Village:
         """Dialog rows and their training items."""
         return make_dialogs(self.config, self.facts, self.arithmetic, self.seed)
 
+    @cached_property
+    def prompts(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Prompts and held-out prompts."""
+        answered = {item.question for item in self.dialogs[1]}
+        return make_prompts(self.config, self.facts, self.arithmetic, answered, self.seed)
+
     def training_items(self) -> list[dict[str, Any]]:
         """Every question that crawl or dialogs answer, once; thinned evenly to `num_training_items`."""
         seen = {(item.question, item.answer): item for item in (*self.corpus.items, *self.dialogs[1])}
@@ -104,6 +111,8 @@ class Village:
         units["dialogs/preferences.jsonl"] = rows(
             lambda: make_preferences(config, self.facts, self.arithmetic, self.seed)
         )
+        units["dialogs/prompts.jsonl"] = rows(lambda: self.prompts[0])
+        units["dialogs/prompts-heldout.jsonl"] = rows(lambda: self.prompts[1])
         units |= {f"crawl/village-{i:02d}.warc.gz": crawl(i) for i in range(config.num_files)}
         units["truth.jsonl"] = rows(lambda: map(truth_row, self.corpus.pages))
         units["training-items.jsonl"] = rows(self.training_items)
@@ -146,6 +155,7 @@ def _report(config: WorldConfig, out: StageOutput, names: Iterable[str]) -> None
         clean_chars=sum(info["chars"] for info in crawl),
         training_items=out.info("training-items.jsonl")["rows"],
         dialogs=out.info("dialogs/train.jsonl")["rows"],
+        prompts=out.info("dialogs/prompts.jsonl")["rows"],
         exam_items=sum(out.info(f"exams/{stem}.jsonl")["rows"] for stem in EXAM_FILES),
     )
     rows = [[kind, count, f"{count / pages:.1%}"] for kind, count in sorted(kinds.items(), key=lambda item: -item[1])]

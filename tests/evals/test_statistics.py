@@ -1,5 +1,9 @@
 """Intervals and tests against scipy, and by counting how often they cover."""
 
+import itertools
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +15,7 @@ from puna.evals.statistics import (
     compare_paired,
     mcnemar_exact,
     normal_interval,
+    pass_at_k,
     ratio_interval,
     wilson_interval,
 )
@@ -88,6 +93,28 @@ def test_ratio_interval_covers_the_ratio() -> None:
 def test_intervals_repeat() -> None:
     assert ratio_interval([1, 2, 3], [1, 1, 1]) == ratio_interval([1, 2, 3], [1, 1, 1])
     assert ratio_interval([2.0], [1.0]) == (2.0, 2.0)
+
+
+@given(st.integers(1, 8), st.data())
+def test_pass_at_k_is_the_share_of_subsets_with_a_right_one(n: int, data: st.DataObject) -> None:
+    right, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
+    subsets = list(itertools.combinations([True] * right + [False] * (n - right), k))
+    assert pass_at_k(n, right, k) == pytest.approx(sum(map(any, subsets)) / len(subsets), abs=1e-15)
+
+
+@pytest.mark.parametrize("right", [0, 1, 3, 500_000, 999_990, 999_999, 1_000_000])
+@pytest.mark.parametrize("k", [1, 2, 100])
+def test_pass_at_k_of_a_million_is_the_float_nearest_to_the_exact_value(right: int, k: int) -> None:
+    """By binomials in integers; 1 - a product of floats is off in the 10th digit where right is 1."""
+    n = 10**6
+    assert pass_at_k(n, right, k) == float(1 - Fraction(math.comb(n - right, k), math.comb(n, k)))
+    assert pass_at_k(n, 0, k) == 0.0 and pass_at_k(n, right, 1) == right / n
+
+
+@pytest.mark.parametrize("n, right, k", [(0, 0, 1), (5, 6, 1), (5, -1, 1), (5, 1, 0), (5, 1, 6)])
+def test_pass_at_k_out_of_range_is_refused(n: int, right: int, k: int) -> None:
+    with pytest.raises(InputError, match=rf"came {right} of {n}, k = {k}"):
+        pass_at_k(n, right, k)
 
 
 def test_no_items_are_refused() -> None:

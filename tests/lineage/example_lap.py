@@ -375,3 +375,197 @@ def example_manifests() -> list[dict[str, Any]]:
             ],
         ),
     ]
+
+
+# The long lap: after sft come rejection sampling, DPO, PPO and two rounds, of which the second is rolled back.
+MODELS = {
+    "eval-base": "pretrain",
+    "eval-sft": "sft",
+    "eval-rs": "sft-rs",
+    "eval-dpo": "dpo",
+    "eval-ppo": "ppo",
+    "round1.evaluate": "round1.average",
+    "round2.evaluate": "round2.average",
+}
+CLIMB = {
+    "village-choice": (0.655, 0.8633, 0.871, 0.902, 0.9067, 0.9283, 0.9217),
+    "village-word": (0.412, 0.784, 0.822, 0.868, 0.882, 0.914, 0.886),
+    "village-hard": (0.0, 0.214, 0.262, 0.258, 0.318, 0.362, 0.31),
+}
+PASS = {
+    "eval-sft": (0.211, 0.302, 0.391, 0.468, 0.531),
+    "eval-rs": (0.258, 0.344, 0.427, 0.492, 0.539),
+    "eval-dpo": (0.262, 0.339, 0.41, 0.47, 0.512),
+    "eval-ppo": (0.32, 0.381, 0.436, 0.481, 0.516),
+    "round1.evaluate": (0.358, 0.421, 0.479, 0.523, 0.562),
+    "round2.evaluate": (0.309, 0.377, 0.438, 0.487, 0.525),
+}
+PREFERENCE = {"reward": (0.742, 0.531, 0.811), "dpo": (0.713, 0.531, 0.777), "round1.reward": (0.768, 0.518, 0.842)}
+LONG_STAGES = {
+    "world": "world",
+    "curate": "curate",
+    "tokenizer": "tokenizer",
+    "tokens": "tokens",
+    "baselines": "baselines",
+    "pretrain": "pretrain",
+    "eval-base": "evaluate",
+    "sft": "sft",
+    "eval-sft": "evaluate",
+    "reward": "reward",
+    "generate": "generate",
+    "select": "select",
+    "sft-rs": "sft",
+    "eval-rs": "evaluate",
+    "dpo": "dpo",
+    "eval-dpo": "evaluate",
+    "ppo": "ppo",
+    "eval-ppo": "evaluate",
+    **{
+        f"round{number}.{name}": kind
+        for number in (1, 2)
+        for name, kind in (
+            ("reward", "reward"),
+            ("dpo", "dpo"),
+            ("average", "average"),
+            ("evaluate", "evaluate"),
+            ("keep", "keep"),
+        )
+    },
+}
+LONG_INPUTS = {
+    "sft": {"model": "pretrain"},
+    "sft-rs": {"model": "sft", "dialogs": "select"},
+    "dpo": {"model": "sft-rs", "preferences": "world"},
+    "ppo": {"model": "dpo", "reward": "reward"},
+    "round1.dpo": {"model": "ppo"},
+    "round1.average": {"models": ["round1.dpo", "ppo"]},
+    "round1.keep": {
+        "before": "ppo",
+        "after": "round1.average",
+        "scores_before": "eval-ppo",
+        "scores_after": "round1.evaluate",
+    },
+    "round2.dpo": {"model": "round1.keep"},
+    "round2.average": {"models": ["round2.dpo", "round1.keep"]},
+    "round2.keep": {
+        "before": "round1.keep",
+        "after": "round2.average",
+        "scores_before": "round1.evaluate",
+        "scores_after": "round2.evaluate",
+    },
+}
+LONG_METRICS = {
+    "round1.keep": {"kept": 1.0, "gain": 0.024, "p_value": 0.031},
+    "round2.keep": {"kept": 0.0, "gain": -0.021, "p_value": 0.048},
+}
+
+
+def long_recipe() -> dict[str, Any]:
+    """The recipe of the long lap."""
+    about = "The whole lap with two rounds: rejection sampling, DPO and PPO after SFT, every model measured."
+    return {"name": "rounds", "description": about, "stages": {name: {"kind": k} for name, k in LONG_STAGES.items()}}
+
+
+def long_manifests() -> list[dict[str, Any]]:
+    """Its stages in order: seven evaluations, three sampled curves, preferences, and PPO that games its reward."""
+    made = []
+    for number, (name, kind) in enumerate(LONG_STAGES.items()):
+        more: dict[str, Any] = {"metrics": LONG_METRICS.get(name, {})}
+        inputs: dict[str, Any] = LONG_INPUTS.get(name, {})
+        if name in MODELS:
+            inputs = {"model": MODELS[name], "exams": "world"}
+            more |= {"scores": long_scores(name), "panels": [long_samples(name)]}
+        elif name in PREFERENCE:
+            more["scores"] = preference_scores(PREFERENCE[name])
+        elif kind == "ppo":
+            more["panels"] = ppo_panels()
+        elif kind == "baselines":
+            more["scores"] = baseline_scores()
+        made.append(manifest(name, kind, 12.0 + 7 * number, 600_000_000 + 20_000_000 * number, inputs, **more))
+    return made
+
+
+def long_scores(stage: str) -> list[dict[str, Any]]:
+    """Headline scores of one evaluation, its held-out text, and pass@K where it sampled."""
+    place = list(MODELS).index(stage)
+    scores = model_scores({task: values[place] for task, values in CLIMB.items()}, "chat" if place else "base")
+    sampled = [
+        {
+            "task": "village-hard-samples",
+            "metric": f"pass@{2**power}",
+            "value": value,
+            "ci95": interval(value, 128),
+            "n": 128,
+            "headline": power == 0,  # an evaluation flags the first score of its task
+            "settings": {"temperature": 0.8},
+        }
+        for power, value in enumerate(PASS.get(stage, ()))
+    ]
+    return scores + sampled
+
+
+def preference_scores(values: tuple[float, float, float]) -> list[dict[str, Any]]:
+    """As the annotators said, by length alone, and as is true."""
+    names = ("accuracy", "accuracy/length-only", "accuracy/truth")
+    return [
+        {
+            "task": "preference",
+            "metric": name,
+            "value": value,
+            "ci95": interval(value, 400),
+            "n": 400,
+            "headline": False,
+            "settings": {},
+        }
+        for name, value in zip(names, values, strict=True)
+    ]
+
+
+def long_samples(stage: str) -> dict[str, Any]:
+    """Four items; a later model answers more of them, and one rambles."""
+    place = list(MODELS).index(stage)
+    answers = [CHAT_ANSWERS[i] if place > i else BASE_ANSWERS[i] for i in range(4)]
+    if place == 4:
+        answers[0] = ("The basket holds eggs and the eggs are in the basket, which is good. " * 12, "wrong")
+    return samples(answers)
+
+
+def ppo_panels() -> list[dict[str, Any]]:
+    """A reward that rises while the held-out verifier turns, and what goes with it."""
+    steps = list(range(0, 151))
+    checks = steps[::10]
+    reward = [-0.4 + 3.6 * (1 - math.exp(-i / 60)) + 0.12 * math.sin(i * 1.3) for i in steps]
+    verified = [0.26 + 0.11 * math.sin(math.pi * min(i / 95, 1.3) / 1.7) - 0.0009 * max(0, i - 90) for i in checks]
+    kl = [0.0011 * i + 0.01 * math.sin(i) ** 2 for i in steps]
+    return [
+        {
+            "kind": "lines",
+            "title": "Reward against the held-out verifier",
+            "x_label": "step",
+            "y_label": "reward",
+            "right_label": "share verified",
+            "series": [
+                {"name": "reward of the samples", "x": steps, "y": reward},
+                {"name": "right, held-out prompts", "x": checks, "y": verified, "right": True},
+            ],
+            "note": "Where the reward goes on rising and the verifier turns, the policy games the reward model.",
+        },
+        {
+            "kind": "lines",
+            "title": "Divergence from the reference",
+            "x_label": "step",
+            "y_label": "nats per answer",
+            "series": [{"name": "KL", "x": steps, "y": kl}],
+        },
+        {
+            "kind": "lines",
+            "title": "Length and entropy",
+            "x_label": "step",
+            "y_label": "tokens",
+            "right_label": "nats",
+            "series": [
+                {"name": "length of answers", "x": steps, "y": [48 + 0.12 * i + 3 * math.sin(i) for i in steps]},
+                {"name": "entropy", "x": steps, "y": [0.9 * math.exp(-i / 90) + 0.2 for i in steps], "right": True},
+            ],
+        },
+    ]

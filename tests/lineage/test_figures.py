@@ -3,14 +3,17 @@
 import math
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from puna.lineage.report.curves import MAX_POINTS, broken_runs, lines, log_ticks, thin
-from puna.lineage.report.figures import Dot, Mark, Scale, bars, dots, funnel, nice_ticks
+from puna.lineage.report.figures import NUM_COLOURS, Dot, Mark, Scale, bars, dots, funnel, nice_ticks
 from puna.lineage.report.graph import HEIGHT, WIDTH, lineage_graph, place, read_graph
+from puna.lineage.report.stairs import PLOT, staircase
+from puna.lineage.report.steps import Step
 from puna.lineage.report.style import DARK, LIGHT
 
 
@@ -83,6 +86,66 @@ def test_logarithmic_axis_drops_what_has_no_logarithm_and_spaces_decades_equally
     first, second = (path.attrib["d"] for path in tree.iter("path"))
     height = [float(point.split(",")[1]) for point in (first[1:], *second[1:].split(" L"))]
     assert height[0] - height[1] == pytest.approx(height[1] - height[2], abs=0.02)
+
+
+def test_a_right_axis_has_its_own_scale_and_no_grid():
+    x = [0, 1, 2]
+    series = [
+        {"name": "reward", "x": x, "y": [0, 50, 100]},
+        {"name": "share", "x": x, "y": [0.2, 0.4, 0.3], "right": 1},
+    ]
+    tree = parse(lines(series, "step", "reward", right_label="share verified"))
+    heights = [[float(p.split(",")[1]) for p in path.attrib["d"][1:].split(" L")] for path in tree.iter("path")]
+    low, high = 100 - 100 * 0.05 / 1.1, 100 * 0.05 / 1.1  # 5% of room on both sides, on each axis for itself
+    assert heights[0] == pytest.approx([low, 50, high], abs=0.01)
+    assert heights[1] == pytest.approx([low, high, 50], abs=0.01)
+    ticks = {text.text: percent(text, "y") for text in tree.iter("text") if text.attrib.get("class") == "right"}
+    assert ticks["0.4"] == pytest.approx(high, abs=0.01) and ticks["0.3"] == pytest.approx(50, abs=0.01)
+    left = [text.text for text in tree.iter("text") if text.attrib.get("text-anchor") == "end"]
+    assert len([line for line in tree.iter("line") if line.attrib.get("class") == "grid"]) == len(left)
+    assert [span.text for span in tree.findall(".//p[@class='axis-name both']/span")] == [
+        "reward",
+        "share verified (right)",
+    ]
+
+
+def test_series_that_all_ask_for_the_right_share_the_one_axis():
+    one = {"name": "a", "x": [0, 1], "y": [1, 2]}
+    assert lines([one | {"right": True}], "x", "y") == lines([one], "x", "y")
+
+
+def make_step(label: str, value: float, half: float = 0.05, **more: Any) -> Step:
+    ci95 = [max(0.0, value - half), min(1.0, value + half)]
+    return Step(label, {"stage": f"eval-{label}", "metric": "accuracy", "value": value, "ci95": ci95}, **more)
+
+
+def test_staircase_stands_where_its_scores_are():
+    steps = [make_step("a", 0.0), make_step("b", 0.5, rise=0.5), make_step("c", 1.0, rise=0.5)]
+    steps.append(make_step("d", 0.25, rise=-0.75, undone={"kept": 0.0}))
+    tree = parse(staircase(steps, [0.1, 0.25], {f"eval-{x}": f"{x}/manifest.json" for x in "abcd"}))
+    wide, narrow = tree[0]
+    groups = wide.findall(".//g[@data-stage]")
+    for index, (group, step) in enumerate(zip(groups, steps, strict=True)):
+        point = group.find("circle")
+        assert point is not None and percent(point, "cx") == pytest.approx(12.5 + 25 * index)
+        assert float(point.attrib["cy"]) == pytest.approx(PLOT * (1 - step.score["value"]))
+    limit = wide.find(".//line[@class='limit']")
+    assert limit is not None and float(limit.attrib["y1"]) == pytest.approx(0.75 * PLOT)  # the better of two baselines
+    risers = [float(r.attrib[end]) for r in wide.findall(".//line[@class='riser']") for end in ("y1", "y2")]
+    assert risers == pytest.approx([PLOT, PLOT / 2, PLOT / 2, 0, 0, 0.75 * PLOT])
+    bodies = [float(rect.attrib["height"]) for rect in wide.findall(".//rect[@class='body']")]
+    assert bodies == pytest.approx([0, PLOT / 2, PLOT, PLOT])  # what was rolled back takes nothing away
+    lying = [percent(circle, "cx") for circle in narrow.iter("circle")]
+    assert lying == pytest.approx([0, 50, 100, 25])
+    assert [link.attrib["href"] for link in narrow.iter("a")] == [f"{x}/manifest.json" for x in "abcd"]
+
+
+def test_a_staircase_ends_at_a_round_value_above_its_intervals():
+    tree = parse(staircase([make_step("a", 0.31, 0.05), make_step("b", 0.02)], [], {"eval-a": None, "eval-b": None}))
+    circle = next(tree.iter("circle"))
+    assert float(circle.attrib["cy"]) == pytest.approx(PLOT * (1 - 0.31 / 0.4), abs=0.01)
+    ticks = [text.text for text in tree[0][0].iter("text") if text.attrib["text-anchor"] == "end"]
+    assert ticks == ["0%", "10%", "20%", "30%", "40%"]
 
 
 def test_nothing_to_draw_is_said():
@@ -199,7 +262,7 @@ def test_contrast_of_text_and_charts(theme: dict[str, str]):
     for ground in ("paper", "card"):
         for text in ("ink", "quiet", "link", "good", "bad", "open"):
             assert contrast(text, ground) >= 4.5, (text, ground)
-        for index in range(6):
+        for index in range(NUM_COLOURS):
             assert contrast(f"c{index}", ground) >= 3, (index, ground)
     for verdict in ("good", "bad", "open"):
         assert contrast(verdict, f"{verdict}-soft") >= 4.5, verdict

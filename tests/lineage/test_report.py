@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -18,7 +19,21 @@ from puna.lineage.report.headline import gain_line
 from puna.lineage.report.markup import artifact_href, tag
 from puna.lineage.report.page import render_page
 from puna.lineage.report.panels import MAX_SAMPLES, MAX_TEXT, merge_samples, render_panel
-from tests.lineage.example_lap import ATTACK, BASELINE, example_manifests, example_recipe, manifest
+from puna.lineage.report.passk import DODGE, EDGE
+from puna.lineage.report.steps import lap_steps
+from tests.lineage.example_lap import (
+    ATTACK,
+    BASELINE,
+    CLIMB,
+    MODELS,
+    PASS,
+    PREFERENCE,
+    example_manifests,
+    example_recipe,
+    long_manifests,
+    long_recipe,
+    manifest,
+)
 
 
 @pytest.fixture(scope="module")
@@ -344,3 +359,169 @@ def test_a_rise_is_a_gain_or_a_loss_by_the_metric(metric: str, worse: bool) -> N
         for s, v in (("base", 0.5), ("chat", 0.7))
     ]
     assert ('class="gain less"' in str(gain_line(rows))) is worse
+
+
+@pytest.fixture(scope="module")
+def long_lap() -> tuple[dict[str, Any], str]:
+    """The report of the lap with seven evaluations, and its page."""
+    manifests = long_manifests()
+    report = build_report(manifests, long_recipe())
+    return report, render_page(report, manifests)
+
+
+def test_the_staircase_has_a_step_for_each_model_with_what_it_gained(long_lap: tuple[dict[str, Any], str]):
+    blocks = by_id(tree_of(long_lap[1]), "results").findall(".//section[@class='task']")
+    assert [text_of(block.find(".//h3")) for block in blocks] == list(CLIMB)
+    for block, values in zip(blocks, CLIMB.values(), strict=True):
+        steps = block.findall(".//div[@class='wide-only']//g[@data-stage]")
+        assert [step.attrib["data-stage"] for step in steps] == list(MODELS)
+        assert [float(step.attrib["data-value"]) for step in steps] == list(values)
+        texts = [[text.text for text in step.iter("text")] for step in steps]
+        rises = [f"{100 * (b - a):+.1f}".replace("-", "\u2212") for a, b in itertools.pairwise(values)]
+        assert [text[1] for text in texts[1:]] == rises and len(texts[0]) == 1
+        assert [text[2:] for text in texts] == [[]] * 6 + [["rolled back"]]
+        names = [text_of(foot) for foot in block.findall(".//div[@class='feet']/div")]
+        assert names == list(MODELS.values())
+        large = block.find(".//p[@class='large']//data")
+        assert float(large.attrib["value"]) == values[5]  # the last round was rolled back: the lap ended with round 1
+    assert "+27.3 points over pretrain" in text_of(blocks[0]) and "best baseline: nearest item 31.8%" in text_of(
+        blocks[0]
+    )
+    last = blocks[0].findall(".//g[@data-stage]")[-1]
+    assert last.attrib["class"] == "step undone" and "gain \u22120.021, p 0.048" in text_of(last.find("title"))
+
+
+def test_a_step_is_coloured_only_where_its_difference_is_clear(long_lap: tuple[dict[str, Any], str]):
+    scores = [s for s in long_lap[0]["scores"] if s["task"] == "village-hard"]
+    verdicts = [step.verdict for step in lap_steps([s for s in scores if s["headline"]], long_lap[0])]
+    # +21.4 and +6.0 of 500 items are clear; +4.8 with 95% intervals of 3.7 points each is not, nor -5.2
+    assert verdicts == ["open", "better", "open", "open", "better", "open", "open"]
+
+
+def evaluation(name: str, model: str, value: float, **settings: Any) -> dict[str, Any]:
+    ci95 = [value - 0.04, value + 0.04]
+    score = {"task": "t", "metric": "accuracy", "value": value, "ci95": ci95, "n": 500, "headline": True}
+    return manifest(name, "evaluate", 1.0, 1, {"model": model}, scores=[{**score, "settings": settings}])
+
+
+def keep(name: str, before: str, after: str, kept: float) -> dict[str, Any]:
+    inputs = {"before": before, "after": after}
+    return manifest(name, "keep", 1.0, 1, inputs, metrics={"kept": kept, "gain": kept - 0.5, "p_value": 0.01})
+
+
+def steps_of(*manifests: dict[str, Any]) -> list[tuple[str, float | None, bool]]:
+    report = build_report(manifests, {"name": "x"})
+    steps = lap_steps(report["scores"], report)
+    return [(step.label, None if step.rise is None else round(step.rise, 3), step.stands) for step in steps]
+
+
+def test_a_model_is_one_step_unless_it_was_asked_in_another_way():
+    made = [evaluation("e1", "sft", 0.5), evaluation("e2", "sft", 0.51), evaluation("e3", "sft", 0.6, shots=5)]
+    assert steps_of(*made) == [("sft", None, True), ("sft", 0.1, True)]
+    report = build_report(made, {"name": "x"})
+    assert [step.also for step in lap_steps(report["scores"], report)] == [None, "e3"]
+
+
+def test_after_a_rollback_the_lap_goes_on_from_what_stood():
+    made = [
+        evaluation("e0", "sft", 0.5),
+        evaluation("e1", "round1.dpo", 0.3),
+        keep("round1.keep", "sft", "round1.dpo", 0.0),
+        evaluation("e2", "round2.dpo", 0.6),
+        keep("round2.keep", "round1.keep", "round2.dpo", 1.0),
+        evaluation("e3", "round2.keep", 0.6),
+    ]
+    # what round 2 kept is the model that round 2 made: no step of its own
+    assert steps_of(*made) == [("sft", None, True), ("round1.dpo", -0.2, False), ("round2.dpo", 0.1, True)]
+
+
+def test_an_evaluation_of_what_a_rolled_back_round_handed_on_says_so():
+    made = [evaluation("e0", "sft", 0.5), keep("round1.keep", "sft", "round1.dpo", 0.0)]
+    made.append(evaluation("e1", "round1.keep", 0.5))
+    assert steps_of(*made) == [("sft", None, True), ("round1.keep", 0.0, False)]
+    page = render_page(build_report(made, {"name": "x"}), made)
+    assert text_of(by_id(tree_of(page), "results")).count("rolled back") >= 2  # a lap of two evaluations as well
+
+
+def test_pass_at_k_is_a_curve_and_no_headline(long_lap: tuple[dict[str, Any], str]):
+    _, page = long_lap
+    results = by_id(tree_of(page), "results")
+    assert "village-hard-samples" not in [text_of(h3) for h3 in results.iter("h3")]
+    card = results.find(".//div[@class='card passk']")
+    assert [text_of(h4) for h4 in card.iter("h4")] == ["village-hard-samples"]
+    points = card.findall(".//g[@data-metric]")
+    assert [float(p.attrib["data-value"]) for p in points] == [v for values in PASS.values() for v in values]
+    for index, values in enumerate(PASS.values()):
+        circles = [p.find("circle") for p in points[5 * index : 5 * index + 5]]
+        shift = DODGE * (index - 2.5)  # six curves beside each other
+        places = [float(c.attrib["cx"].rstrip("%")) for c in circles]
+        assert places == pytest.approx([EDGE + (100 - 2 * EDGE) * k / 4 + shift for k in range(5)], abs=1e-3)
+        heights = [float(c.attrib["cy"].rstrip("%")) for c in circles]
+        assert heights == pytest.approx([100 * (1 - v / 0.8) for v in values], abs=1e-3)  # the axis ends at 80%
+    marks = [text.text for text in card.iter("text") if text.attrib["text-anchor"] == "middle"]
+    assert marks == ["1", "2", "4", "8", "16"]
+    legend = [text_of(span) for span in card.findall(".//p[@class='legend']/span")]
+    assert legend[0] == "sft21.1% \u2192 53.1%" and legend[-1] == "round2.average (rolled back)30.9% \u2192 52.5%"
+    rows = [text_of(row) for row in by_id(tree_of(page), "scores").iter("tr")]
+    assert sum("pass@16" in row for row in rows) == len(PASS)
+
+
+def test_models_keep_their_colour_from_curve_to_answer(long_lap: tuple[dict[str, Any], str]):
+    tree = tree_of(long_lap[1])
+    group = by_id(tree, "results").findall(".//g[@data-metric]")[0]
+    box = by_id(tree, "samples").findall(".//div[@class='answers']/div")[1]
+    assert text_of(box.find("p/span/b")) == "eval-sft"
+    assert group.attrib["class"].split()[1] == box.find(".//rect").attrib["class"].split()[1]
+
+
+def test_preference_accuracy_stands_against_length_alone(long_lap: tuple[dict[str, Any], str]):
+    tree = tree_of(long_lap[1])
+    figure = by_id(tree, "results").find(".//table[@class='chart bars preference']")
+    heads = [text_of(head) for head in figure.iter("th")]
+    assert heads == [f"{stage}length alone {100 * values[1]:.1f}%" for stage, values in PREFERENCE.items()]
+    shown = [float(data.attrib["value"]) for data in figure.iter("data")]
+    assert shown == [value for accuracy, _, truth in PREFERENCE.values() for value in (accuracy, truth)]
+    bars = [float(rect.attrib["width"].rstrip("%")) for rect in figure.iter("rect")]
+    assert bars == pytest.approx([100 * value for value in shown], abs=1e-3)
+    marks = [line for line in figure.iter("line") if line.attrib.get("class") == "mark-line"]
+    places = [float(mark.attrib["x1"].rstrip("%")) for mark in marks]
+    assert places == pytest.approx([100 * values[1] for values in PREFERENCE.values() for _ in range(2)], abs=1e-3)
+
+
+def test_a_lap_without_them_has_no_curves_and_no_preferences(lap: tuple[dict[str, Any], str]):
+    text = text_of(by_id(tree_of(lap[1]), "results"))
+    assert "pass@K" not in text and "Preference accuracy" not in text and "rolled back" not in text
+
+
+def test_many_answers_stand_below_their_prompt_and_are_cut_short(long_lap: tuple[dict[str, Any], str]):
+    samples = by_id(tree_of(long_lap[1]), "samples")
+    cards = list(samples.iter("article"))
+    assert {card.attrib["class"] for card in cards} == {"sample many"}
+    for card in cards:
+        assert [text_of(box.find("p/span/b")) for box in card.findall("div/div")] == list(MODELS)
+    rambling = cards[0].findall("div/div")[4].find("div[@class='answer']")
+    assert len(text_of(rambling.find("div"))) <= 281 and "827 characters" in text_of(rambling.find("details/summary"))
+    assert text_of(rambling.find("details/div")).count("The basket") == 12
+
+
+def test_report_card_of_a_long_lap_fits_a_hundred_columns(long_lap: tuple[dict[str, Any], str]):
+    console = Console(width=100, file=io.StringIO(), color_system=None)
+    console.print(report_card(long_lap[0]))
+    shown = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, shown)) <= 100
+    assert [line.split()[0] for line in shown[2:9]] == list(MODELS.values())
+    assert re.search(r"^best baseline +nearest item 31\.8% +nearest item 10\.6% +nearest item 5\.0%", shown[1])
+    assert re.search(r"^dpo +90\.2% \(87\.8 to 92\.6\) +86\.8% .* +25\.8% \(22\.0 to 29\.6\)", shown[5])
+    assert shown[8].startswith("round2.average rolled back  92.2% (")
+
+
+def test_report_card_of_many_tasks_puts_three_beside_each_other():
+    manifests = long_manifests()
+    for made in manifests:
+        more = [{**s, "task": f"{s['task']}-{i}"} for s in made["scores"] if s["metric"] == "accuracy" for i in (2, 3)]
+        made["scores"] = [*made["scores"], *more]
+    console = Console(width=100, file=io.StringIO(), color_system=None)
+    console.print(report_card(build_report(manifests, long_recipe())))
+    shown = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, shown)) <= 100 and sum(line.startswith("model of") for line in shown) == 3
+    assert sum(line.startswith("sft-rs ") and line.count(" to ") == 3 for line in shown) == 3

@@ -23,6 +23,7 @@ SMALL = WorldConfig(
     num_dev_items=24,
     num_dialogs=700,
     num_preferences=600,
+    num_prompts=1_000,
     num_files=3,
 )
 LARGER = SMALL.model_copy(
@@ -97,6 +98,10 @@ class World:
                 blocks.append((question, better, worse))
         return blocks
 
+    def prompts(self) -> list[dict[str, Any]]:
+        """Prompts of both files, which training may see without an answer."""
+        return self.rows("dialogs/prompts.jsonl") + self.rows("dialogs/prompts-heldout.jsonl")
+
     def training_blocks(self) -> list[tuple[str, str]]:
         """Every (question, worked answer) of pages, dialogs and preferences."""
         return self.page_blocks() + self.dialog_blocks() + [(q, better) for q, better, _ in self.judged_blocks()]
@@ -107,6 +112,7 @@ class World:
         texts += [m["content"] for row in self.rows("dialogs/train.jsonl") for m in row["messages"]]
         for row in self.rows("dialogs/preferences.jsonl"):
             texts += [row["prompt"][0]["content"], row["chosen"], row["rejected"], row.get("edited", "")]
+        texts += [row["messages"][0]["content"] for row in self.prompts()]
         return "\n".join(texts)
 
 

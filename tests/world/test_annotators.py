@@ -58,6 +58,10 @@ def test_preferences_carry_the_errors_of_their_annotators(world: World) -> None:
     rows = world.rows("dialogs/preferences.jsonl")
     assert all(row["strength"] in STRENGTHS and row["chosen"] != row["rejected"] for row in rows)
     assert any("edited" in row for row in rows)
+    kinds = ("wrong-step", "no-working", "wrong-choice", "wrong-value", "rambling", "compliance")
+    assert [row["kind"] for row in rows] == [kinds[i % len(kinds)] for i in range(len(rows))]
+    assert all("The answer is" in row["chosen"] for row in rows if row["kind"] in ("wrong-step", "no-working"))
+    assert all("I " in row["chosen"] + row["rejected"] for row in rows if row["kind"] == "compliance")
     for annotator in ANNOTATORS:
         mine = [row for row in rows if row["annotator"] == annotator.name]
         # Pairs of the file aren't balanced in length, so a length bias may move the rate by as much as itself.

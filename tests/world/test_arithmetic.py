@@ -9,8 +9,10 @@ from puna.base.errors import ConfigError
 from puna.world.arithmetic import Arithmetic, orders
 from puna.world.chance import Chance
 from puna.world.lexicon import CONTAINERS, GOODS, PUPILS
+from puna.world.preferences import make_preferences
 from puna.world.problems import exam_problems, training_problem
 from puna.world.settings import WorldConfig
+from puna.world.village import Village
 from tests.world.conftest import LARGER, SEED, SMALL, Worked, World, read_working
 
 EVEN_STEPS = {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0}
@@ -41,7 +43,7 @@ def examined(village: World) -> dict[str, Worked]:
 def drawn(config: WorldConfig, count: int) -> list[Worked]:
     """Training problems and problems of both exams, told and read back."""
     arithmetic, chance = Arithmetic(config, SEED), Chance(1, "drawn")
-    problems = [training_problem(arithmetic, config, chance) for _ in range(count)]
+    problems = [training_problem(arithmetic, config, config.step_shares, chance) for _ in range(count)]
     for steps in ((2,), (3, 4)):
         problems += exam_problems(arithmetic, config, steps, count // 20, chance)
     return [read_working(problem.question, problem.working) for problem in problems]
@@ -113,6 +115,20 @@ def test_no_word_problem_of_training_escapes_the_reader(village: World) -> None:
         for question, _ in village.dialog_blocks()
         for story in [re.search(r"(?:[A-Z][a-z ]+\. )?(.*\?)", question).group(1)]  # type: ignore[union-attr]
     }
+
+
+def test_dialogs_and_preferences_have_step_shares_of_their_own() -> None:
+    def steps(**changes: dict[int, float]) -> list[set[int]]:
+        config = SMALL.model_copy(update={"num_preferences": 60, "num_dialogs": 200, **changes})
+        made = Village(config, SEED)
+        rows = make_preferences(config, made.facts, made.arithmetic, SEED)
+        told = [row["chosen"] if not row["error"] else row["rejected"] for row in rows if row["kind"] == "wrong-step"]
+        said = [row["messages"][-1]["content"] for row in made.dialogs[0] if row["source"] == "world/word"]
+        problem = training_problem(made.arithmetic, config, config.step_shares, Chance(1))
+        return [{text.count("=") for text in texts} for texts in (told, said, [problem.working])]
+
+    assert steps(step_shares={4: 1.0}, dialog_step_shares={1: 1.0}) == [{1}, {1}, {4}]
+    assert steps(step_shares={3: 1.0}) == [{3}, {3}, {3}]
 
 
 def test_preferences_set_a_right_working_against_a_wrong_or_a_bare_one(village: World) -> None:
@@ -259,7 +275,7 @@ def test_products_stay_within_the_tables() -> None:
     config, chance = LARGER.model_copy(update={"step_shares": EVEN_STEPS}), Chance(1, "products")
     arithmetic = Arithmetic(config, SEED)
     for _ in range(2000):
-        problem = training_problem(arithmetic, config, chance)
+        problem = training_problem(arithmetic, config, config.step_shares, chance)
         for a, b in re.findall(r"(\d+)\*(\d+)", problem.working):
             assert int(b) == 2 or (int(a) <= 12 and int(b) <= 12)
 

@@ -1,8 +1,10 @@
 """Choice exams: balanced, about the unasked half, in wordings that training never shows."""
 
+import re
 from collections import Counter
 
 from puna.world.facts import make_facts
+from puna.world.settings import WorldConfig
 from puna.world.wordings import EXAM_QUESTIONS, QUESTIONS
 from tests.world.conftest import SEED, SMALL, World
 
@@ -18,7 +20,7 @@ def test_no_value_is_the_right_answer_too_often(world: World) -> None:
     by_subject: dict[str, Counter] = {}
     for row in rows:
         by_subject.setdefault(row["subject"], Counter())[row["choices"][row["answer"]]] += 1
-    assert set(by_subject) == {"people", "animals", "trades", "prices", "journeys"}
+    assert set(by_subject) == {"people", "animals", "trades", "prices", "materials", "journeys", "trees"}
     assert Counter(row["choices"][row["answer"]] for row in rows).most_common(1)[0][1] < len(rows) / 8
 
 
@@ -65,13 +67,32 @@ def test_nobody_asks_about_the_exam_half(world: World) -> None:
     assert not [f for f in unasked for t in QUESTIONS[f.attribute] if t.replace("{n}", f.subject) in asked]
     users = "\n".join(
         message["content"]
-        for row in world.rows("dialogs/train.jsonl") + world.rows("dialogs/preferences.jsonl")
+        for row in world.rows("dialogs/train.jsonl") + world.rows("dialogs/preferences.jsonl") + world.prompts()
         for message in row.get("messages", row.get("prompt"))
         if message["role"] == "user"
     )
     wordings = [(fact, text.replace("{n}", fact.subject)) for fact in facts for text in QUESTIONS[fact.attribute]]
     assert sum(text in users for fact, text in wordings if fact.asked) > 100
     assert not [text for fact, text in wordings if not fact.asked and text in users]
+
+
+def test_every_name_is_asked_about_in_training(world: World) -> None:
+    """A name that no training question holds would be answered with other names that some hold."""
+    facts = make_facts(SEED, SMALL.num_people, SMALL.num_wares, SMALL.num_places)
+    names = {fact.subject for fact in facts}
+    assert len(names) == SMALL.num_people + SMALL.num_wares + SMALL.num_places
+    questions = [item["question"] for item in world.rows("training-items.jsonl") if item["task"] == "village-choice"]
+    users = [m["content"] for row in world.rows("dialogs/train.jsonl") for m in row["messages"] if m["role"] == "user"]
+    for training in "\n".join(questions), "\n".join(user for user in users if "\nThe choices are" in user):
+        asked = set(re.findall("|".join(rf"\b{name}\b" for name in names), training.replace("\nThe choices are", "")))
+        assert asked == names
+
+
+def test_the_default_world_has_enough_exam_facts() -> None:
+    config = WorldConfig()
+    unasked = [f for f in make_facts(0, config.num_people, config.num_wares, config.num_places) if not f.asked]
+    assert len(unasked) == (24 * 5 + 12 * 2 + 12 * 2) // 2
+    assert len(unasked) * 7 >= config.num_exam_items and len(unasked) * 2 >= config.num_dev_items
 
 
 def test_training_items_are_in_training_and_not_in_the_exams(world: World) -> None:

@@ -32,7 +32,7 @@ def test_the_files_are_those_of_the_contract(world: World) -> None:
         *(f"crawl/village-{i:02d}.warc.gz" for i in range(SMALL.num_files)),
         *(f"exams/{prefix}{task}.jsonl" for task in tasks for prefix in ("", "dev-")),
         *("truth.jsonl", "exam-truth.jsonl", "training-items.jsonl", "dialogs/train.jsonl"),
-        "dialogs/preferences.jsonl",
+        *("dialogs/preferences.jsonl", "dialogs/prompts.jsonl", "dialogs/prompts-heldout.jsonl"),
     }
 
 
@@ -72,6 +72,12 @@ def test_settings_that_ask_for_too_much_are_refused() -> None:
         WorldConfig(page_shares={"poem": 1.0})
     with pytest.raises(ValueError, match="1, 2, 3 and 4 steps"):
         WorldConfig(step_shares={5: 1.0})
+    with pytest.raises(ValueError, match="1, 2, 3 and 4 steps"):
+        WorldConfig(dialog_step_shares={})
+    with pytest.raises(ValueError, match="kinds among"):
+        WorldConfig(prompt_shares={"word": 1.0})
+    with pytest.raises(ConfigError, match="no new choice question"):
+        village.Village(SMALL.model_copy(update={"num_prompts": 9_000, "prompt_shares": {"choice": 1.0}}), 0).prompts  # noqa: B018
     for few in ((), ("gain", "gain")):
         with pytest.raises(ValueError, match="each named once"):
             WorldConfig(operations=few)

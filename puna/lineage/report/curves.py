@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from puna.lineage.report.figures import Scale, at, colour, nice_ticks
@@ -12,35 +13,89 @@ MAX_POINTS = 400  # a series; more cannot be told apart on a screen and would on
 Point = tuple[float, float]
 
 
-def lines(series: Sequence[Mapping[str, Any]], x_label: str, y_label: str, log_y: bool = False) -> Html:
-    """Curves with axes; points that are missing, not finite, or not positive on a logarithmic axis break the curve."""
-    runs = [broken_runs(one["x"], one["y"], log_y) for one in series]
-    points = [point for one in runs for run in one for point in run]
-    if not points:
-        return tag("p", "No finite points to draw.", class_="quiet")
-    xs, ys = [x for x, _ in points], [y for _, y in points]
+@dataclass(frozen=True)
+class Level:
+    """A vertical axis: where a value stands, in percent from the top, and the ticks beside it."""
+
+    scale: Scale
+    log: bool
+    ticks: list[float]
+
+    def height(self, y: float) -> float:
+        """0 at the top."""
+        return 100 - self.scale.percent(math.log(y) if self.log else y)
+
+    @property
+    def marks(self) -> list[tuple[float, str]]:
+        """The ticks' heights and texts."""
+        return [(self.height(tick), format_short(tick)) for tick in self.ticks]
+
+
+def make_level(runs: Sequence[list[list[Point]]], log: bool) -> Level | None:
+    """The axis that holds all points of some series, with a little room; None without points."""
+    ys = [y for one in runs for run in one for _, y in run]
+    if not ys:
+        return None
     low, high = min(ys), max(ys)
-    y_ticks = log_ticks(low, high) if log_y else nice_ticks(low, high, 5)
+    bottom, top = (math.log(low), math.log(high)) if log else (low, high)
+    pad = (top - bottom) * 0.05
+    return Level(Scale(bottom - pad, top + pad), log, log_ticks(low, high) if log else nice_ticks(low, high, 5))
+
+
+def lines(
+    series: Sequence[Mapping[str, Any]], x_label: str, y_label: str, log_y: bool = False, right_label: str = ""
+) -> Html:
+    """Curves with axes; points that are missing, not finite, or not positive on a logarithmic axis break the curve.
+
+    A series with `right` has an axis of its own on the right, always linear: for a measure whose scale would flatten
+    the others, such as a reward beside the share of answers that are right.
+    """
+    rights = [bool(one.get("right")) for one in series]
+    if all(rights):
+        rights = [False] * len(rights)  # one axis is the left one
+    runs = [broken_runs(one["x"], one["y"], log_y and not right) for one, right in zip(series, rights, strict=True)]
+    left = make_level([one for one, right in zip(runs, rights, strict=True) if not right], log_y)
+    other = make_level([one for one, right in zip(runs, rights, strict=True) if right], False)
+    xs = [x for one in runs for run in one for x, _ in run]
+    if not xs:
+        return tag("p", "No finite points to draw.", class_="quiet")
     across = Scale(min(xs), max(xs))
-    level = math.log if log_y else float
-    pad = (level(high) - level(low)) * 0.05
-    up = Scale(level(low) - pad, level(high) + pad)
-
-    def height(y: float) -> float:
-        return 100 - up.percent(level(y))
-
-    curves = [curve(run, across, height, index) for index, one in enumerate(runs) for run in one]
+    levels = [other if right else left for right in rights]
+    curves, ends = draw_series(runs, levels, across)
+    x_marks = [(across.percent(x), format_short(x)) for x in nice_ticks(min(xs), max(xs), 5)]
     inner = {"viewBox": "0 0 100 100", "preserveAspectRatio": "none", "width": "100%", "height": "100%"}
-    drawing = [axes(across, nice_ticks(min(xs), max(xs), 5), y_ticks, height), tag("svg", curves, **inner)]
-    ends = []
-    for index, one in enumerate(runs):
-        for x, y in [run[-1] for run in one][-1:]:
-            ends.append(tag("circle", cx=at(across.percent(x)), cy=at(height(y)), r=3.5, class_=f"end {colour(index)}"))
+    ground = axes(x_marks, left.marks if left else [], other.marks if other else [])
     label = describe(series, runs, x_label, y_label)
-    chart = tag("svg", drawing, ends, width="100%", height=220, overflow="visible", role="img", aria_label=label)
-    above = tag("p", y_label, " (logarithmic)" if log_y else "", class_="axis-name")
+    drawing = [ground, tag("svg", curves, **inner), ends]
+    chart = tag("svg", drawing, width="100%", height=220, overflow="visible", role="img", aria_label=label)
+    names = [one["name"] for one, right in zip(series, rights, strict=True) if right]
+    name = f"{y_label} (logarithmic)" if log_y else y_label
+    above = axis_names(name, (right_label or ", ".join(names)) if other else "")
     below = tag("p", x_label, class_="axis-name below")
-    return tag("div", above, tag("div", chart, class_="plane"), below, line_legend(series, runs), class_="figure lines")
+    plane = tag("div", chart, class_="plane two" if other else "plane")
+    return tag("div", above, plane, below, line_legend(series, runs, rights), class_="figure lines")
+
+
+def draw_series(
+    runs: Sequence[list[list[Point]]], levels: Sequence[Level | None], across: Scale
+) -> tuple[list[Html], list[Html]]:
+    """The curves of all series, each by its own axis, and the dot at the end of each."""
+    curves, ends = [], []
+    for index, (stretches, level) in enumerate(zip(runs, levels, strict=True)):
+        if level is None or not stretches:
+            continue
+        spots = [[(across.percent(x), level.height(y)) for x, y in run] for run in stretches]
+        curves += [curve(run, index) for run in spots]
+        x, y = spots[-1][-1]
+        ends.append(tag("circle", cx=at(x), cy=at(y), r=3.5, class_=f"end {colour(index)}"))
+    return curves, ends
+
+
+def axis_names(left: str, right: str) -> Html:
+    """What the vertical axes measure, each above its own."""
+    if not right:
+        return tag("p", left, class_="axis-name")
+    return tag("p", tag("span", left), tag("span", right, " (right)"), class_="axis-name both")
 
 
 def broken_runs(xs: Sequence[float | None], ys: Sequence[float | None], log_y: bool) -> list[list[Point]]:
@@ -70,9 +125,9 @@ def thin(run: list[Point], limit: int) -> list[Point]:
     return [*kept, run[-1]]
 
 
-def curve(run: list[Point], across: Scale, height: Any, index: int) -> Html:
+def curve(spots: Sequence[Point], index: int) -> Html:
     """One unbroken stretch, in percent of the drawing; the pen keeps its width however the drawing is stretched."""
-    steps = " L".join(f"{across.percent(x):.2f},{height(y):.2f}" for x, y in run)
+    steps = " L".join(f"{x:.2f},{y:.2f}" for x, y in spots)
     return tag("path", d="M" + steps, class_=f"curve {colour(index)}", vector_effect="non-scaling-stroke")
 
 
@@ -87,28 +142,37 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in nice_ticks(low, high, 5) if tick > 0]
 
 
-def axes(across: Scale, x_ticks: list[float], y_ticks: list[float], height: Any) -> Html:
-    """Grid lines with their values; labels stand outside the drawing, where the page leaves room."""
+def axes(
+    x_marks: Sequence[tuple[float, str]],
+    y_marks: Sequence[tuple[float, str]],
+    right_marks: Sequence[tuple[float, str]] = (),
+) -> Html:
+    """Grid lines with their values, by percent of the drawing; labels stand outside it, where the page leaves room.
+
+    Only the left axis has lines across, so that no two grids cross.
+    """
     parts = []
-    for y in y_ticks:
-        level = at(height(y))
+    for place, text in y_marks:
+        level = at(place)
         parts.append(tag("line", x1="0", x2="100%", y1=level, y2=level, class_="grid"))
-        parts.append(tag("text", format_short(y), x=-8, y=level, dy="0.32em", text_anchor="end"))
-    for x in x_ticks:
-        place = across.percent(x)
-        parts.append(tag("text", format_short(x), x=at(place), y="100%", dy="1.5em", text_anchor="middle"))
+        parts.append(tag("text", text, x=-8, y=level, dy="0.32em", text_anchor="end"))
+    for place, text in right_marks:
+        parts.append(tag("text", text, x="100%", dx=8, y=at(place), dy="0.32em", text_anchor="start", class_="right"))
+    for place, text in x_marks:
+        parts.append(tag("text", text, x=at(place), y="100%", dy="1.5em", text_anchor="middle"))
     parts.append(tag("line", x1="0", x2="100%", y1="100%", y2="100%", class_="axis"))
     return tag("g", parts, class_="axes")
 
 
-def line_legend(series: Sequence[Mapping[str, Any]], runs: Sequence[list[list[Point]]]) -> Html:
-    """Each series with its pen and its last value."""
+def line_legend(series: Sequence[Mapping[str, Any]], runs: Sequence[list[list[Point]]], rights: Sequence[bool]) -> Html:
+    """Each series with its pen, its axis if that is the right one, and its last value."""
     entries = []
-    for index, (one, stretches) in enumerate(zip(series, runs, strict=True)):
+    for index, (one, stretches, right) in enumerate(zip(series, runs, rights, strict=True)):
         last = stretches[-1][-1][1] if stretches else None
         pen = tag("line", x1=0, x2=18, y1=6, y2=6, class_=f"curve {colour(index)}")
         value = tag("b", exact(last, format_number(last)))
-        entries.append(tag("span", tag("svg", pen, width=18, height=12, aria_hidden="true"), one["name"], " ", value))
+        name = tag("span", one["name"], " (right)" if right else None)
+        entries.append(tag("span", tag("svg", pen, width=18, height=12, aria_hidden="true"), name, value))
     return tag("p", entries, class_="legend")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from puna.lineage.report.formats import exact, format_bytes, format_number, format_percent, format_seconds
 from puna.lineage.report.markup import Child, Html, tag
 
-NUM_COLOURS = 6
+NUM_COLOURS = 8
 LANE, MARK_LANE = 44, 19  # heights in pixels of a score's row and of one mark's; the page gives the text beside as much
 
 

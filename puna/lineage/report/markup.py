@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-VOID = {"meta", "br", "hr", "link", "col"}
+VOID = {"meta", "br", "hr", "link", "col", "wbr"}
 # XML 1.0 forbids these, and crawled text holds them; lone surrogates cannot be written as UTF-8.
 FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 

@@ -17,6 +17,8 @@ from puna.lineage.report.headline import headline_section, stage_colours
 from puna.lineage.report.lap import lap_section
 from puna.lineage.report.markup import Child, Html, artifact_href, linked, tag
 from puna.lineage.report.panels import merge_samples, sample_cards, scroll
+from puna.lineage.report.passk import pass_section
+from puna.lineage.report.preference import preference_section
 from puna.lineage.report.style import RIDGES, SCRIPT, STYLE
 
 Manifests = Sequence[Mapping[str, Any]]
@@ -25,7 +27,7 @@ Manifests = Sequence[Mapping[str, Any]]
 def render_page(report: Mapping[str, Any], manifests: Manifests) -> str:
     """The whole page; `report` is that of build_report, the panels come from the manifests."""
     sections = [
-        ("results", "Results", "What the models can do, against what needs no model.", headline_section(report)),
+        ("results", "Results", "What the models can do, against what needs no model.", results_section(report)),
         ("samples", "Side by side", "The same items, answered by each stage.", samples_section(report, manifests)),
         ("lap", "The lap", "Each stage in order, with what it measured.", lap_section(report, manifests)),
         ("scores", "All scores", "Values with 95% intervals; each links to its artifact.", scores_section(report)),
@@ -69,6 +71,12 @@ def section(key: str, title: str, lead: str, content: Child) -> Html:
         id=key,
         aria_labelledby=f"{key}-title",
     )
+
+
+def results_section(report: Mapping[str, Any]) -> Html:
+    """The headline tasks; then sampling and preferences, where a stage measured them."""
+    parts = [headline_section(report), pass_section(report, stage_colours(report)), preference_section(report)]
+    return tag("div", parts, class_="results")
 
 
 def header(report: Mapping[str, Any]) -> Html:

@@ -3,7 +3,7 @@
     table    columns, rows
     funnel   steps: [{name, documents, tokens}]
     bars     unit, items: [{label, value, low?, high?, group?}]
-    lines    x_label, y_label, series: [{name, x, y}], log_y?
+    lines    x_label, y_label, series: [{name, x, y, right?}], log_y?, right_label?
     samples  items: [{id, prompt, answer, expected, verdict}]
     text     text
 
@@ -24,6 +24,9 @@ from puna.lineage.report.markup import Child, Html, linked, tag
 MAX_ROWS = 200  # of a table, in the page; the manifest has them all
 MAX_SAMPLES = 40
 OPEN_SAMPLES = 8  # shown at once; the rest unfold
+OPEN_MANY = 4  # the same where an item has many answers
+FEW_ANSWERS = 2  # more of them to one item stand below its prompt, and are cut shorter
+MAX_SHORT = 280
 MAX_TEXT = 1500  # characters of one answer, or of a prompt unfolded
 MAX_PROMPT = 500
 
@@ -80,11 +83,17 @@ def asked_prompt(prompt: str) -> Html:
     return tag("div", tag("div", f"\u2026 {end}", class_="prompt"), fold)
 
 
+def lines_panel(panel: Mapping[str, Any]) -> Html:
+    """Curves over one axis, or over two where a series says `right`."""
+    settings = bool(panel.get("log_y")), panel.get("right_label") or ""
+    return lines(panel["series"], panel["x_label"], panel["y_label"], *settings)
+
+
 PANELS = {
     "table": table_panel,
     "funnel": lambda panel: funnel(panel["steps"]),
     "bars": lambda panel: bars(panel["items"], panel.get("unit") or ""),
-    "lines": lambda panel: lines(panel["series"], panel["x_label"], panel["y_label"], bool(panel.get("log_y"))),
+    "lines": lines_panel,
     "text": lambda panel: tag("p", clipped(panel["text"]), class_="text"),
     "samples": lambda panel: sample_cards(merge_samples([("answer", panel)]), {}),
 }
@@ -135,21 +144,26 @@ def merge_samples(panels: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Sampl
 
 def sample_cards(samples: Sequence[Sample], colours: Mapping[str, int]) -> Html:
     """Prompt and expected answer, then every stage's answer with its verdict beside each other."""
-    cards = []
-    for sample in samples[:MAX_SAMPLES]:
-        answers = [answer_box(stage, item, sample, colours) for stage, item in sample.answers.items()]
-        asked = asked_prompt(sample.prompt.strip())
-        expected = None
-        if sample.expected is not None and sample.expected != "":
-            expected = tag("p", tag("span", "expected "), tag("b", clipped(sample.expected)), class_="expected")
-        head = tag("header", tag("code", sample.id), asked, expected)
-        cards.append(tag("article", head, tag("div", answers, class_="answers"), class_="sample"))
+    cards = [sample_card(sample, colours) for sample in samples[:MAX_SAMPLES]]
+    num_open = OPEN_MANY if any(len(sample.answers) > FEW_ANSWERS for sample in samples) else OPEN_SAMPLES
     folded = None
-    if len(cards) > OPEN_SAMPLES:
-        rest = tag("div", cards[OPEN_SAMPLES:], class_="samples")
-        folded = tag("details", tag("summary", f"{len(cards) - OPEN_SAMPLES} more items"), rest, class_="more")
+    if len(cards) > num_open:
+        rest = tag("div", cards[num_open:], class_="samples")
+        folded = tag("details", tag("summary", f"{len(cards) - num_open} more items"), rest, class_="more")
     more = more_note(len(samples) - MAX_SAMPLES, "samples")
-    return tag("div", cards[:OPEN_SAMPLES], folded, more, class_="samples")
+    return tag("div", cards[:num_open], folded, more, class_="samples")
+
+
+def sample_card(sample: Sample, colours: Mapping[str, int]) -> Html:
+    """One item; where there are many answers they take the whole width in a grid below the prompt."""
+    answers = [answer_box(stage, item, sample, colours) for stage, item in sample.answers.items()]
+    asked = asked_prompt(sample.prompt.strip())
+    expected = None
+    if sample.expected is not None and sample.expected != "":
+        expected = tag("p", tag("span", "expected "), tag("b", clipped(sample.expected)), class_="expected")
+    head = tag("header", tag("code", sample.id), asked, expected)
+    css = "sample many" if len(answers) > FEW_ANSWERS else "sample"
+    return tag("article", head, tag("div", answers, class_="answers"), class_=css)
 
 
 VERDICTS = {"correct": ("good", "\u2713"), "wrong": ("bad", "\u2717")}
@@ -166,8 +180,16 @@ def answer_box(stage: str, item: Mapping[str, Any], sample: Sample, colours: Map
     if prompt != sample.prompt.strip():
         other = tag("details", tag("summary", "prompt as this stage saw it"), tag("div", clipped(prompt)))
     answer = str(item.get("answer") if item.get("answer") is not None else "")
-    text = tag("div", clipped(answer.strip()) or tag("i", "(empty)"), class_="answer")
+    text = answer_text(answer.strip(), MAX_SHORT if len(sample.answers) > FEW_ANSWERS else MAX_TEXT)
     return tag("div", head, text, other, class_=f"box {css}")
+
+
+def answer_text(answer: str, limit: int) -> Html:
+    """An answer; of one longer than `limit` its beginning, and the whole in a fold where the page can hold it."""
+    if limit >= MAX_TEXT or len(answer) <= limit:
+        return tag("div", clipped(answer) or tag("i", "(empty)"), class_="answer")
+    fold = tag("details", tag("summary", f"all {len(answer):,} characters"), tag("div", clipped(answer)))
+    return tag("div", tag("div", answer[:limit].rpartition(" ")[0] or answer[:limit], "\u2026"), fold, class_="answer")
 
 
 def _is_wordy(panel: Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """Colours, type and the little script of the page; everything inline, nothing fetched.
 
-Text reaches a contrast of 4.5 to 1 on its ground, the six chart colours 3 to 1, in both themes (checked in the tests).
+Text reaches a contrast of 4.5 to 1 on its ground, the chart colours 3 to 1, in both themes (checked in the tests).
 The script only sorts tables; the page says all it has to say without it.
 """
 
@@ -9,6 +9,7 @@ LIGHT = {
     "shade": "#f1eee6", "limit": "#a9a698", "link": "#1f6b4f", "good": "#1d7048", "bad": "#b03a2e", "open": "#85600f",
     "good-soft": "#e9f4ec", "bad-soft": "#fbecea", "open-soft": "#faf3e0",
     "c0": "#2c7d5b", "c1": "#b9771b", "c2": "#3d72ad", "c3": "#8f4f86", "c4": "#b5503c", "c5": "#68707a",
+    "c6": "#17808a", "c7": "#77771f",
     "hill-1": "#e6e4d6", "hill-2": "#d5dcc9", "hill-3": "#bdcfb8",
 }  # fmt: skip
 DARK = {
@@ -16,6 +17,7 @@ DARK = {
     "shade": "#212a25", "limit": "#66726b", "link": "#7fd0ab", "good": "#6fce99", "bad": "#f0897b", "open": "#e0b558",
     "good-soft": "#1b3326", "bad-soft": "#3a2320", "open-soft": "#352c17",
     "c0": "#54b78b", "c1": "#dca044", "c2": "#74a9e0", "c3": "#c58abc", "c4": "#e0806b", "c5": "#98a1ab",
+    "c6": "#5cc3cc", "c7": "#c3c25a",
     "hill-1": "#18201b", "hill-2": "#1b2820", "hill-3": "#203328",
 }  # fmt: skip
 
@@ -32,8 +34,8 @@ def variables(theme: dict[str, str]) -> str:
 
 
 COLOURS = "".join(
-    f".fill.c{i}{{fill:var(--c{i})}}.curve.c{i},.interval.c{i}{{stroke:var(--c{i})}}.dot.c{i},.end.c{i}{{fill:var(--c{i})}}"
-    for i in range(6)
+    f".fill.c{i}{{fill:var(--c{i})}}.curve.c{i},.interval.c{i},.sampled.c{i}{{stroke:var(--c{i})}}.dot.c{i},.end.c{i}{{fill:var(--c{i})}}"
+    for i in range(8)
 )
 
 RULES = """
@@ -92,6 +94,7 @@ svg text{font-size:12px;fill:var(--quiet);font-variant-numeric:tabular-nums}
 .curve{fill:none;stroke-width:2;stroke-linejoin:round}
 .curve.c1{stroke-dasharray:7 3}.curve.c2{stroke-dasharray:2 3}.curve.c3{stroke-dasharray:10 3 2 3}
 .curve.c4{stroke-dasharray:5 2}.curve.c5{stroke-dasharray:1 2}
+.curve.c6{stroke-dasharray:12 4}.curve.c7{stroke-dasharray:6 2 1 2}
 .end{stroke:var(--card);stroke-width:1.5}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;font-size:13.5px;color:var(--quiet);margin-bottom:10px}
 .legend span{display:inline-flex;align-items:center;gap:6px;min-width:0}
@@ -121,6 +124,41 @@ svg text{font-size:12px;fill:var(--quiet);font-variant-numeric:tabular-nums}
 .axis-name{font-size:13px;color:var(--quiet);margin-bottom:4px}
 .axis-name.below{text-align:right;margin:-4px 12px 8px}
 .lines .legend{margin:0}
+.results{display:grid;gap:16px;grid-template-columns:minmax(0,1fr)}
+.headlines>.note{border-top:1px solid var(--rule);padding:14px 0}
+.passk h4{margin:18px 0 2px}.passk .legend>span{flex-wrap:wrap;column-gap:6px}
+.legend a{color:inherit;text-decoration:none}.legend a:hover{text-decoration:underline}
+.sampled .span{stroke-width:1.7;stroke-opacity:.8}
+.stairs{margin-top:4px}.narrow-only{display:none}
+.steps{padding-left:48px}.feet{display:grid;grid-auto-flow:column;grid-auto-columns:minmax(0,1fr);padding-left:48px;
+  margin-top:8px;font-size:13.5px;line-height:1.25;text-align:center}
+.feet div{padding:0 3px}.feet a,.treads a{color:inherit;text-decoration:none}.feet small{display:block;font-size:12px}
+.body{fill:var(--c0);fill-opacity:.1}
+.step .tread,.step .riser{stroke:var(--c0);stroke-width:2.5}.step .riser{stroke-width:1.5}
+.step .span,.step .span line{stroke:var(--c0);stroke-width:2;stroke-linecap:round}
+.point{fill:var(--c0);stroke:var(--card);stroke-width:1.5}
+.step.undone .tread,.step.undone .riser{stroke:var(--bad);stroke-width:1.7;stroke-dasharray:4 3}
+.step.undone .standing{stroke:var(--c0);stroke-width:2.5;stroke-dasharray:none}
+.step.undone .span,.step.undone .span line{stroke:var(--bad)}.step.undone .point{fill:var(--card);stroke:var(--bad)}
+.stairs text{paint-order:stroke;stroke:var(--card);stroke-width:3px;stroke-linejoin:round}
+.step text.number{font-size:13.5px;font-weight:620;fill:var(--ink)}
+.step text.better{fill:var(--good);font-weight:600}.step text.worse{fill:var(--bad);font-weight:600}
+small.better{color:var(--good);font-weight:600}small.worse{color:var(--bad);font-weight:600}
+.treads td,.treads th{padding:0;vertical-align:middle;line-height:1.2}.treads svg{margin:0}
+.treads th{width:92px;padding-right:8px;font-size:13.5px;font-weight:480}
+.treads .value{width:64px;font-weight:600;font-size:14px}
+.treads th small,.treads .value small{display:block;font-size:12px}
+.mark-line{stroke:var(--ink);stroke-width:1.6;stroke-dasharray:3 2}
+.preference th small,.preference .value small{display:block;line-height:1.25}
+.preference th{width:190px}
+.preference .value{white-space:nowrap}.preference .value small{font-size:12px}.card>.quiet+.figure{margin-top:16px}
+.plane.two{padding-right:48px}.axis-name.both{display:flex;justify-content:space-between;gap:16px}
+.plane.two+.axis-name.below{margin-right:48px}
+.axis-name.both span+span{text-align:right}
+.sample.many{grid-template-columns:minmax(0,1fr)}
+.many .answers{grid-template-columns:repeat(auto-fill,minmax(min(100%,220px),1fr))}
+.many .box{padding:10px 12px}.many .box>p{font-size:13px;gap:2px 6px}.many .verdict{font-size:12px;padding:0 6px}
+.many .prompt{max-width:75ch}.many .answer{font-size:14px}
 .samples{display:grid;gap:16px}.more>summary{padding:4px 2px 12px;font-size:15px;color:var(--link)}
 .more .samples{color:var(--ink);font-size:16px}
 .sample{display:grid;grid-template-columns:minmax(0,300px) minmax(0,1fr);gap:14px 28px;align-items:start}
@@ -131,7 +169,7 @@ svg text{font-size:12px;fill:var(--quiet);font-variant-numeric:tabular-nums}
 .expected{font-size:14px}.expected span{color:var(--quiet)}
 .answers{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,240px),1fr));gap:12px}
 .box{border-radius:10px;padding:12px 14px;background:var(--paper);border:1px solid var(--rule);min-width:0}
-.box>p{display:flex;justify-content:space-between;gap:12px;font-size:14px;margin-bottom:6px}
+.box>p{display:flex;flex-wrap:wrap;justify-content:space-between;gap:2px 12px;font-size:14px;margin-bottom:6px}
 .who{display:inline-flex;align-items:center;gap:7px;min-width:0}
 .verdict{border-radius:99px;padding:0 10px;white-space:nowrap;font-size:13px;font-weight:560}
 .verdict.good{color:var(--good);background:var(--good-soft)}.verdict.bad{color:var(--bad);background:var(--bad-soft)}
@@ -171,6 +209,7 @@ footer{padding-top:48px;padding-bottom:56px;color:var(--quiet);font-size:14px}
 @media(max-width:900px){.sample{grid-template-columns:minmax(0,1fr)}.task{grid-template-columns:minmax(0,1fr)}
 .panels{grid-template-columns:minmax(0,1fr)}}
 @media(max-width:640px){
+.wide-only{display:none}.narrow-only{display:table}.treads{table-layout:fixed}
 main,.inner,nav,footer{padding-left:16px;padding-right:16px}
 h1{font-size:34px}h2{font-size:23px;margin-top:48px}
 .card,.sample{padding:18px 16px}.headlines{padding:2px 16px}
@@ -180,6 +219,7 @@ h1{font-size:34px}h2{font-size:23px;margin-top:48px}
 .chart th,.chart td.value{width:auto!important;max-width:none}
 .chart td.plot{grid-column:1/-1;grid-row:2}
 .chart .value small{display:inline;margin-left:6px}
+.chart.preference .value small{display:block;margin:0;font-size:11.5px}
 .dots th small{display:inline;margin-left:6px}.dots th .of{display:none}
 .bars tr{grid-template-columns:minmax(0,1fr) 92px;align-items:center}.bars .first>td{padding-top:3px!important}
 .bars th{grid-column:1/-1}.bars td.plot{grid-column:1;grid-row:auto}

@@ -1,6 +1,6 @@
 """The report and a comparison as rich tables, for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,33 @@ from rich.text import Text
 
 from puna.lineage.report.formats import format_bytes, format_interval, format_score, format_seconds, is_proportion
 from puna.lineage.report.headline import BASELINES, baseline_scores, headline_tasks
+from puna.lineage.report.steps import Step, is_climb, lap_steps
+
+MAX_TASKS = 3  # beside each other in a hundred columns, with their intervals
 
 
 def report_card(report: Mapping[str, Any], path: Path | None = None) -> RenderableType:
-    """Headline tasks against their best baseline, stage by stage; then time, memory and where the page lies."""
+    """Headline tasks against their best baseline, model by model; then time, memory and where the page lies."""
     tasks = headline_tasks(report)
+    steps = {task: lap_steps(scores, report) for task, scores in tasks.items()}
+    if any(map(is_climb, steps.values())):
+        names = list(steps)
+        parts = [names[start : start + MAX_TASKS] for start in range(0, len(names), MAX_TASKS)]
+        tables = [lap_table(report, {name: steps[name] for name in part}) for part in parts]
+    else:
+        tables = [task_table(report, tasks)] if tasks else []
+    lines = [f"{format_seconds(report['total_seconds'])}, peak memory {format_bytes(report['peak_memory_bytes'])}"]
+    if report["missing"]:
+        lines.append("not finished: " + ", ".join(report["missing"]))
+    if path:
+        lines.append(f"report: {path}")
+    empty = Text("no headline score yet", style="dim")
+    shown = [part for table in tables for part in (table, Text(""))] or [empty, Text("")]
+    return Group(*shown, *(Text(line) for line in lines))
+
+
+def task_table(report: Mapping[str, Any], tasks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """One row a task, one column a scoring stage: for the one or two evaluations of a short lap."""
     stages = list(dict.fromkeys(score["stage"] for scores in tasks.values() for score in scores))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("task")
@@ -23,20 +45,34 @@ def report_card(report: Mapping[str, Any], path: Path | None = None) -> Renderab
         table.add_column(Text(stage), justify="right")
     for task, scores in tasks.items():
         cells = [cell(next((s for s in scores if s["stage"] == stage), None)) for stage in stages]
-        best = max(baseline_scores(report, task), key=lambda score: score["value"], default=None)
-        mark = (
-            Text(f"{BASELINES[best['metric']]} {format_score(best['metric'], best['value'])}")
-            if best
-            else Text("\u2013")
-        )
-        table.add_row(Text(task), mark, *cells)
-    lines = [f"{format_seconds(report['total_seconds'])}, peak memory {format_bytes(report['peak_memory_bytes'])}"]
-    if report["missing"]:
-        lines.append("not finished: " + ", ".join(report["missing"]))
-    if path:
-        lines.append(f"report: {path}")
-    empty = Text("no headline score yet", style="dim")
-    return Group(table if tasks else empty, Text(""), *(Text(line) for line in lines))
+        table.add_row(Text(task), best_baseline(report, task), *cells)
+    return table
+
+
+def lap_table(report: Mapping[str, Any], steps: Mapping[str, Sequence[Step]]) -> Table:
+    """One row a model in the order of the lap, one column a task, so that a long lap grows downwards."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("model of", no_wrap=True)
+    for task in steps:
+        table.add_column(Text(task), justify="right", overflow="fold")
+    table.add_row(Text("best baseline", style="dim"), *(best_baseline(report, task) for task in steps))
+    order = [stage["name"] for stage in report["stages"]]
+    rows = {(step.score["stage"], step.label): step for climbed in steps.values() for step in climbed}
+    for (stage, label), step in sorted(rows.items(), key=lambda row: order.index(row[0][0])):
+        name = Text(label + (f", {step.also}" if step.also else ""))
+        if not step.stands:
+            name.append(" rolled back", style="red")
+        found = [next((one for one in climbed if one.score["stage"] == stage), None) for climbed in steps.values()]
+        table.add_row(name, *(cell(one.score if one else None) for one in found))
+    return table
+
+
+def best_baseline(report: Mapping[str, Any], task: str) -> Text:
+    """`nearest item 31.8%` or a dash."""
+    best = max(baseline_scores(report, task), key=lambda score: score["value"], default=None)
+    if best is None:
+        return Text("\u2013", style="dim")
+    return Text(f"{BASELINES[best['metric']]} {format_score(best['metric'], best['value'])}", style="dim")
 
 
 def cell(score: Mapping[str, Any] | None) -> Text:
