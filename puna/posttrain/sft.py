@@ -14,18 +14,24 @@ from puna.model import load_model
 from puna.posttrain.dialogs import Messages, read_dialogs
 from puna.pretrain.loader import IGNORED, Loader
 from puna.pretrain.loop import LoopConfig, language_modelling, loss_panel, train
-from puna.pretrain.run import save_base
+from puna.pretrain.run import ShardSequences, save_base
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.dialog import encode_dialog
+from puna.tokenizer.shards import TokenShards
 
 
 class SftConfig(LoopConfig):
-    """Settings of fine-tuning; `limit` uses only the first dialogs (0: all)."""
+    """Settings of fine-tuning; `limit` uses only the first dialogs (0: all).
+
+    replay_rows: rows of pretraining text in every batch, beside `batch_rows` of dialogs, against forgetting (Ouyang 2022
+    mix it into PPO); they need the input `replay`.
+    """
 
     epochs: float = Field(default=2.0, gt=0)
     row_tokens: int = Field(default=256, ge=8)
     batch_rows: int = Field(default=16, ge=1)
     limit: int = Field(default=0, ge=0)
+    replay_rows: int = Field(default=0, ge=0)
 
 
 class DialogSequences:
@@ -49,7 +55,8 @@ class DialogSequences:
 
 
 def run(config: SftConfig, inputs: Inputs, out: StageOutput) -> None:
-    """Fine-tune a model on dialogs. Inputs: `model` (Hugging Face folder), `dialogs` (JSONL, any known form)."""
+    """Fine-tune a model on dialogs. Inputs: `model` (Hugging Face folder), `dialogs` (JSONL, any known form), and for
+    `replay_rows` the `replay` (token shards of a tokens stage)."""
     prepare_machine(out.threads)
     tokenizer = Tokenizer.load(inputs.one("model"))
     dialogs = read_dialogs(inputs.many("dialogs"))
@@ -58,7 +65,12 @@ def run(config: SftConfig, inputs: Inputs, out: StageOutput) -> None:
     loader = Loader(sequences, config.row_tokens, config.batch_rows, out.seed)
     num_steps = max(1, round(config.epochs * loader.epoch_batches))
     model = load_model(inputs.one("model"))
-    log = train(model, loader.batch, num_steps, config, out, language_modelling(config.micro_batch))
+    batch_at = loader.batch
+    if config.replay_rows:
+        shards = TokenShards(inputs.one("replay") / "train", tokenizer.fingerprint)
+        replay = Loader(ShardSequences(shards), config.row_tokens, config.replay_rows, out.seed)
+        batch_at = lambda step: loader.batch(step).beside(replay.batch(step))  # noqa: E731
+    log = train(model, batch_at, num_steps, config, out, language_modelling(config.micro_batch))
     save_base(model, tokenizer, log, out)
     out.metric(**counts, num_steps=num_steps, packing_fill=loader.packing.fill, final_loss=log[-1]["loss"])
     out.panels.append(loss_panel(log, "Fine-tuning loss"))

@@ -33,6 +33,11 @@ class Batch:
         """Tokens that are learned."""
         return int((self.targets != IGNORED).sum())
 
+    def beside(self, other: "Batch") -> "Batch":
+        """The rows of both; they are equally long."""
+        fields = ((getattr(self, name), getattr(other, name)) for name in ("tokens", "targets", "positions", "documents"))
+        return Batch(*(torch.cat(pair) for pair in fields))
+
     def split(self, rows: int) -> list["Batch"]:
         """Micro-batches of at most `rows` rows."""
         parts = [field.split(rows) for field in (self.tokens, self.targets, self.positions, self.documents)]

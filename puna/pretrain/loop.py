@@ -77,7 +77,7 @@ def train(
             row["validation"] = validate(model)
         log.append(row)
         rate = learned / (time.monotonic() - started)
-        shown = {name: round(row[name], 3) for name in show}
+        shown = {name: round(row[name], 3) for name in show if name in row}
         out.progress(step, num_steps, "steps", **shown, tokens_per_s=round(rate))
         due = step % boundary == 0 and time.monotonic() - saved >= config.checkpoint_interval_s
         if due and step < num_steps:

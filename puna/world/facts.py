@@ -50,7 +50,10 @@ class Fact:
 
 
 def make_facts(seed: int, num_people: int, num_wares: int, num_places: int) -> list[Fact]:
-    """All facts of a village; in each half every value of an attribute is used equally often (give or take one).
+    """All facts of a village. Of an attribute of people half of the names are asked about, of wares and places 3 in 4.
+
+    Every name is asked about something. Among the asked facts of an attribute, and among the others, every value is
+    used equally often (give or take one).
 
     Raises ConfigError if more people, wares or places are wanted than there are names.
     """
@@ -64,13 +67,18 @@ def make_facts(seed: int, num_people: int, num_wares: int, num_places: int) -> l
             raise ConfigError(f"num_{kind}: expected 2 to {len(names)}, came {count}")
         chosen = Chance(seed, "half", kind).shuffled(names[:count])
         for number, attribute in enumerate(ATTRIBUTES[kind]):
-            # Each attribute asks about another half: a name is asked about some things and examined in others. Of an
-            # odd number the halves take the larger part in turn, or one name would be asked about nothing.
+            # Each attribute asks about other names, so that every name is asked about something. Of an odd number the
+            # halves take the larger part in turn, or one name would be asked about nothing.
             shift = number * count // len(ATTRIBUTES[kind])
             turned, num_asked = chosen[shift:] + chosen[:shift], (count + number % 2) // 2
-            for half, subjects in enumerate((turned[:num_asked], turned[num_asked:])):
-                values = _balanced(Chance(seed, "value", attribute, half), POOLS[attribute], len(subjects))
-                facts += [Fact(attribute, s, v, half == 0) for s, v in zip(subjects, values, strict=True)]
+            if len(ATTRIBUTES[kind]) == 2:
+                # In halves every name would be asked about just one thing, and the name alone would tell which: a model
+                # then answers "what does a ladder cost?" with what it is made of (docs/log.md). With a quarter more,
+                # half of the names are asked about both.
+                num_asked += count // 4
+            for part, subjects in enumerate((turned[:num_asked], turned[num_asked:])):
+                values = _balanced(Chance(seed, "value", attribute, part), POOLS[attribute], len(subjects))
+                facts += [Fact(attribute, s, v, part == 0) for s, v in zip(subjects, values, strict=True)]
     return facts
 
 

@@ -87,7 +87,7 @@ class WorldConfig(Config):
     pair_split: int = Field(5, ge=2, le=20)
     """One number tuple, one order, one (person, goods) pair in so many is held out for the exams."""
     num_exam_items: int = Field(500, ge=1)
-    num_dev_items: int = Field(150, ge=1)
+    num_dev_items: int = Field(140, ge=1)
     num_training_items: int = Field(20_000, ge=1)
 
     num_dialogs: int = Field(7_000, ge=1)

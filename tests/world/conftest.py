@@ -88,15 +88,19 @@ class World:
             blocks += [(q, a) for q, a in pairs if worked.search(a) and "\nThe choices are " not in q]
         return blocks
 
-    def judged_blocks(self) -> list[tuple[str, str, str]]:
-        """Every (question, better answer, worse answer) of the preferences whose better answer ends in a number."""
+    def judged_blocks(self) -> list[tuple[str, str, str, str]]:
+        """Every (question, better answer, worse answer, edited answer or "") whose better answer ends in a number."""
         blocks = []
         for row in self.rows("dialogs/preferences.jsonl"):
             better, worse = (row["rejected"], row["chosen"]) if row["error"] else (row["chosen"], row["rejected"])
             question = row["prompt"][0]["content"]
             if re.search(r"The answer is \d+\.$", better) and "\nThe choices are " not in question:
-                blocks.append((question, better, worse))
+                blocks.append((question, better, worse, row.get("edited", "")))
         return blocks
+
+    def worked_blocks(self) -> list[tuple[str, str]]:
+        """Every (question, right working) of the preferences; one that is said nowhere comes from its equations."""
+        return [(q, right_working(better)) for q, better, _, _ in self.judged_blocks()]
 
     def prompts(self) -> list[dict[str, Any]]:
         """Prompts of both files, which training may see without an answer."""
@@ -104,7 +108,7 @@ class World:
 
     def training_blocks(self) -> list[tuple[str, str]]:
         """Every (question, worked answer) of pages, dialogs and preferences."""
-        return self.page_blocks() + self.dialog_blocks() + [(q, better) for q, better, _ in self.judged_blocks()]
+        return self.page_blocks() + self.dialog_blocks() + self.worked_blocks()
 
     def all_training_text(self) -> str:
         """Everything that training may see, as one text."""
@@ -114,6 +118,12 @@ class World:
             texts += [row["prompt"][0]["content"], row["chosen"], row["rejected"], row.get("edited", "")]
         texts += [row["messages"][0]["content"] for row in self.prompts()]
         return "\n".join(texts)
+
+
+def right_working(answer: str) -> str:
+    """An answer with equations that ends in what the last of them says."""
+    equations = answer[: answer.index("The answer is ")]
+    return f"{equations}The answer is {equations.rpartition('=')[2].removesuffix(' ')}"
 
 
 @dataclass(frozen=True)

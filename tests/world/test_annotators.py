@@ -57,10 +57,11 @@ def test_impossible_biases_are_refused() -> None:
 def test_preferences_carry_the_errors_of_their_annotators(world: World) -> None:
     rows = world.rows("dialogs/preferences.jsonl")
     assert all(row["strength"] in STRENGTHS and row["chosen"] != row["rejected"] for row in rows)
-    assert any("edited" in row for row in rows)
-    kinds = ("wrong-step", "no-working", "wrong-choice", "wrong-value", "rambling", "compliance")
+    kinds = ("wrong-step", "no-working", "wrong-choice", "wrong-value", "rambling", "compliance", "both-wrong")
     assert [row["kind"] for row in rows] == [kinds[i % len(kinds)] for i in range(len(rows))]
-    assert all("The answer is" in row["chosen"] for row in rows if row["kind"] in ("wrong-step", "no-working"))
+    worked = ("wrong-step", "no-working", "both-wrong")
+    assert all("The answer is" in row["chosen"] for row in rows if row["kind"] in worked)
+    assert {row["kind"] for row in rows if "edited" in row} == {"both-wrong"}
     assert all("I " in row["chosen"] + row["rejected"] for row in rows if row["kind"] == "compliance")
     for annotator in ANNOTATORS:
         mine = [row for row in rows if row["annotator"] == annotator.name]

@@ -4,8 +4,10 @@ import itertools
 import re
 
 import pytest
+from scipy.stats import binom
 
 from puna.base.errors import ConfigError
+from puna.posttrain.preferences import preference_of
 from puna.world.arithmetic import Arithmetic, orders
 from puna.world.chance import Chance
 from puna.world.lexicon import CONTAINERS, GOODS, PUPILS
@@ -13,7 +15,7 @@ from puna.world.preferences import make_preferences
 from puna.world.problems import exam_problems, training_problem
 from puna.world.settings import WorldConfig
 from puna.world.village import Village
-from tests.world.conftest import LARGER, SEED, SMALL, Worked, World, read_working
+from tests.world.conftest import LARGER, SEED, SMALL, Worked, World, read_working, right_working
 
 EVEN_STEPS = {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0}
 
@@ -108,7 +110,7 @@ def test_no_word_problem_of_training_escapes_the_reader(village: World) -> None:
         for part in text.split("\n\n")[1:]:
             if part.startswith("Question: "):
                 assert tuple(part.removeprefix("Question: ").split("\nAnswer: ")) in blocks
-    assert len(village.judged_blocks()) == village.config.num_preferences // 3
+    assert len(village.judged_blocks()) == sum(i % 7 in (0, 1, 6) for i in range(village.config.num_preferences))
     items = {item["question"] for item in village.rows("training-items.jsonl") if item["task"] != "village-choice"}
     assert len(items) > 700 and items <= {question for question, _ in blocks} | {
         question[question.index(story) :][: len(story)]
@@ -133,21 +135,50 @@ def test_dialogs_and_preferences_have_step_shares_of_their_own() -> None:
 
 def test_preferences_set_a_right_working_against_a_wrong_or_a_bare_one(village: World) -> None:
     kinds = {"wrong": 0, "bare": 0}
-    for question, better, worse in village.judged_blocks():
+    for question, better, worse, _ in village.judged_blocks():
         worked = read_working(question, better)
-        *equations, final = worse.rstrip(".").split(". ")
-        assert worked.right
-        assert len(equations) in (0, len(worked.order))
-        assert (final == f"The answer is {worked.values[-1]}") == (not equations)
-        if equations:  # only the last equation slips, and the answer with it
-            *right, last = better.split(". ")[:-1]
-            assert equations[:-1] == right
-            assert equations[-1].split("=") == [last.split("=")[0], final.removeprefix("The answer is ")]
-        kinds["wrong" if equations else "bare"] += 1
+        if worked.right:
+            equations = wrong_or_no_equations(better, worse)
+            assert len(equations) in (0, len(worked.order))
+            kinds["wrong" if equations else "bare"] += 1
     assert kinds["wrong"] == kinds["bare"] > 50
+
+
+def wrong_or_no_equations(right: str, worse: str) -> list[str]:
+    """The equations of a worse answer: none, or the right ones up to a slip in the last and the answer with it."""
+    *before, last = right.split(". ")[:-1]
+    *equations, final = worse.rstrip(".").split(". ")
+    assert (final == f"The answer is {last.split('=')[1]}") == (not equations)
+    if equations:
+        assert equations[:-1] == before
+        assert equations[-1].split("=") == [last.split("=")[0], final.removeprefix("The answer is ")]
+    return equations
+
+
+def test_an_edited_answer_is_the_right_working_where_both_shown_answers_are_wrong(village: World) -> None:
+    """The better of such a pair ends in a wrong number after right equations, the worse has a slip in the last."""
+    found = edits = 0
+    for question, better, worse, edited in village.judged_blocks():
+        working = right_working(better)
+        assert read_working(question, working).right
+        if better == working:
+            assert not edited
+            continue
+        assert wrong_or_no_equations(working, worse) and len({better, worse, working}) == 3
+        assert edited in ("", working)
+        found, edits = found + 1, edits + bool(edited)
+    rows = village.rows("dialogs/preferences.jsonl")
+    assert found == sum(row["kind"] == "both-wrong" for row in rows) == village.config.num_preferences // 7
+    assert edits == sum("edited" in row for row in rows)
+    low, high = binom.interval(0.999, found, 0.5)
+    assert low <= edits <= high
+    assert any(row["error"] for row in rows if "edited" in row)
+
+
+def test_no_preference_of_the_world_is_left_out_as_contradictory(village: World) -> None:
     for row in village.rows("dialogs/preferences.jsonl"):
-        if "edited" in row:
-            assert row["error"] and row["edited"] == row["rejected"]
+        answers = preference_of(row).answers
+        assert len(set(answers)) == len(answers) == 2 + ("edited" in row)
 
 
 def test_operations_and_wordings_are_those_of_the_settings(trained: list, examined: dict, village: World) -> None:

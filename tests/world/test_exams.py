@@ -1,9 +1,9 @@
-"""Choice exams: balanced, about the unasked half, in wordings that training never shows."""
+"""Choice exams: balanced, about facts that nobody asks, in wordings that training never shows."""
 
 import re
 from collections import Counter
 
-from puna.world.facts import make_facts
+from puna.world.facts import ATTRIBUTES, make_facts
 from puna.world.settings import WorldConfig
 from puna.world.wordings import EXAM_QUESTIONS, QUESTIONS
 from tests.world.conftest import SEED, SMALL, World
@@ -58,7 +58,7 @@ def test_development_items_have_wordings_of_their_own(world: World) -> None:
     assert len(exam) > 25 and len(dev) > 7 and not exam & dev
 
 
-def test_nobody_asks_about_the_exam_half(world: World) -> None:
+def test_nobody_asks_about_the_exam_facts(world: World) -> None:
     facts = make_facts(SEED, SMALL.num_people, SMALL.num_wares, SMALL.num_places)
     unasked = [fact for fact in facts if not fact.asked]
     questions = [line for text in world.page_texts() for line in text.split("\n") if line.startswith("Question:")]
@@ -88,11 +88,28 @@ def test_every_name_is_asked_about_in_training(world: World) -> None:
         assert asked == names
 
 
+def test_half_of_the_wares_and_places_are_asked_about_both_attributes_in_training(world: World) -> None:
+    """With one attribute of each name a model would learn to tell the attribute from the name."""
+    questions = "\n".join(item["question"] for item in world.rows("training-items.jsonl"))
+    facts = make_facts(SEED, SMALL.num_people, SMALL.num_wares, SMALL.num_places)
+    for kind in ("wares", "places"):
+        first, second = (
+            {
+                fact.subject
+                for fact in facts
+                if fact.attribute == attribute
+                and any(text.replace("{n}", fact.subject) in questions for text in QUESTIONS[attribute])
+            }
+            for attribute in ATTRIBUTES[kind]
+        )
+        assert (len(first), len(second), len(first & second)) == (6, 6, 4)
+
+
 def test_the_default_world_has_enough_exam_facts() -> None:
     config = WorldConfig()
     unasked = [f for f in make_facts(0, config.num_people, config.num_wares, config.num_places) if not f.asked]
-    assert len(unasked) == (24 * 5 + 12 * 2 + 12 * 2) // 2
-    assert len(unasked) * 7 >= config.num_exam_items and len(unasked) * 2 >= config.num_dev_items
+    assert len(unasked) == 24 * 5 // 2 + 12 * 2 // 4 + 12 * 2 // 4 == 72
+    assert len(unasked) * 7 >= config.num_exam_items == 500 and len(unasked) * 2 >= config.num_dev_items == 140
 
 
 def test_training_items_are_in_training_and_not_in_the_exams(world: World) -> None:
