@@ -116,6 +116,46 @@ def sft(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> 
 
 
 @app.command()
+def reward(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to its reward model's stage.
+
+    Example: puna reward recipes/nano.yaml --set reward.epochs=1
+    """
+    _run_until_kind(recipe, set_, out, "reward")
+
+
+@app.command()
+def dpo(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to its DPO stage.
+
+    Example: puna dpo recipes/nano.yaml --set dpo.beta=0.2
+    """
+    _run_until_kind(recipe, set_, out, "dpo")
+
+
+@app.command()
+def ppo(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to its PPO stage.
+
+    Example: puna ppo recipes/nano.yaml --set ppo.iterations=5
+    """
+    _run_until_kind(recipe, set_, out, "ppo")
+
+
+@app.command()
+def rounds(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to the last stage of its last round.
+
+    Example: puna rounds recipes/nano.yaml --set rounds=2
+    """
+    loaded = _load(recipe, parse_settings(set_), None)
+    names = [name for name in loaded.stages if round_of(name)]
+    if not names:
+        raise ConfigError(f"{recipe}: expected a block of rounds, came none or no rounds; write one, or --set rounds=1")
+    _run_until(loaded, names[-1], out)
+
+
+@app.command()
 def curate(
     inputs: Annotated[list[str], typer.Argument(help="WARC, HTML, JSONL, Parquet or text files, or folders of them")],
     out: Annotated[Path, typer.Option(help="Run folder; the documents go to OUT/curate")],
@@ -350,10 +390,14 @@ def _run_until_kind(path: Path, set_: list[str], out: Path | None, kind: str) ->
     names = [name for name, spec in recipe.stages.items() if spec.kind == kind]
     if not names:
         raise ConfigError(f"{path}: expected a stage of kind {kind}, came {', '.join(recipe.stages)}")
-    folder = out or Path("runs") / recipe.name
     last = [name for name in names if not round_of(name)] or names  # a round may train with the same kind again
-    result = _run_one(recipe.until(last[-1]), folder, replica=False)
-    print(f"Model: {folder / last[-1]}   Report: {result.report_path}")
+    _run_until(recipe, last[-1], out)
+
+
+def _run_until(recipe: Recipe, stage: str, out: Path | None) -> None:
+    folder = out or Path("runs") / recipe.name
+    result = _run_one(recipe.until(stage), folder, replica=False)
+    print(f"Model: {folder / stage}   Report: {result.report_path}")
 
 
 def _explain(recipes: list[Recipe], folder: Path, replicas: bool, as_json: bool) -> None:

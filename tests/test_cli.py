@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from puna.cli import app, main
+from puna.lineage import Recipe
+from puna.lineage.runner import RunResult
 from tests.small import STAGES, WORLD
 
 
@@ -127,11 +129,76 @@ def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str])
     commands += [
         (f"{name} {c.callback.__name__}", c) for name, g in groups.items() for c in g.registered_commands if c.callback
     ]
-    assert len(commands) >= 14
+    assert len(commands) >= 18
     for name, command in commands:
         assert re.search(r"Example: puna " + name, command.callback.__doc__ or ""), name
         assert _puna(*name.split(), "--help") == 0
     assert "Example" in capsys.readouterr().out
+
+
+LAP = """
+name: lap
+rounds: 2
+stages:
+  pretrain: {kind: pretrain}
+  sft: {kind: sft, inputs: {model: pretrain}}
+  reward: {kind: reward, inputs: {model: pretrain}}
+  dpo: {kind: dpo, inputs: {model: sft}}
+  ppo: {kind: ppo, inputs: {model: dpo, reward: reward}}
+  round:
+    carry: {model: {first: ppo, then: keep}}
+    stages:
+      dpo: {kind: dpo, inputs: {model: round.model}}
+      keep: {kind: keep, inputs: {before: round.model, after: dpo}}
+  export: {kind: export, inputs: {model: round.model}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "last", "model"),
+    [
+        (["pretrain"], "pretrain", "runs/lap/pretrain"),
+        (["sft"], "sft", "runs/lap/sft"),
+        (["reward"], "reward", "runs/lap/reward"),
+        (["dpo"], "dpo", "runs/lap/dpo"),  # the one before the rounds
+        (["ppo", "--out", "mine"], "ppo", "mine/ppo"),
+        (["rounds"], "round2.keep", "runs/lap/round2.keep"),
+        (["rounds", "--set", "rounds=1"], "round1.keep", "runs/lap/round1.keep"),
+    ],
+)
+def test_verbs_run_a_recipe_up_to_their_stage(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    last: str,
+    model: str,
+) -> None:
+    ran: list[str] = []
+
+    def fake(recipe: Recipe, folder: Path, replica: bool) -> RunResult:
+        ran.extend(recipe.stages)
+        return RunResult(folder, [], {}, folder / "report.html", ran)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("puna.cli._run_one", fake)
+    Path("lap.yaml").write_text(LAP)
+    assert _puna(arguments[0], "lap.yaml", *arguments[1:]) == 0
+    assert ran[-1] == last and capsys.readouterr().out.startswith(f"Model: {model}   Report: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ppo", "small.yaml"], "small.yaml: expected a stage of kind ppo, came world, curate"),
+        (["rounds", "small.yaml"], "small.yaml: expected a block of rounds, came none or no rounds"),
+    ],
+)
+def test_verbs_say_what_a_recipe_lacks(
+    recipe: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert _puna(*arguments) == 2
+    assert message in _one_line(capsys)
 
 
 def test_schema_knows_kinds_and_their_settings(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ imports, followed through the syntax tree (also imports inside functions), so a 
 """
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import json
@@ -85,9 +86,16 @@ def _module_path(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _read_module(path: Path, name: str, package: str) -> tuple[str, list[str]]:
+def _read_module(path: Path, name: str, package: str) -> tuple[str, tuple[str, ...]]:
     content = path.read_bytes()
-    is_package = path.name == "__init__.py"
+    return hashlib.sha256(content).hexdigest(), _imports(content, name, package, path.name == "__init__.py")
+
+
+# By content, so that a file changed while the process runs is read anew. Without it a plan of 30 stages parses each
+# module once a stage that imports it, hundreds of times.
+@functools.cache
+def _imports(content: bytes, name: str, package: str, is_package: bool) -> tuple[str, ...]:
+    """The modules of `package` that a module's source imports."""
     imported = [name.rpartition(".")[0]] if "." in name else []
     for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Import):
@@ -98,8 +106,7 @@ def _read_module(path: Path, name: str, package: str) -> tuple[str, list[str]]:
                 parts = name.split(".") if is_package else name.split(".")[:-1]
                 base = ".".join([*parts[: len(parts) - node.level + 1], *([base] if base else [])])
             imported += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    ours = [one for one in imported if one == package or one.startswith(package + ".")]
-    return hashlib.sha256(content).hexdigest(), ours
+    return tuple(one for one in imported if one == package or one.startswith(package + "."))
 
 
 def _file_digest(file: Path) -> str:

@@ -1,8 +1,10 @@
 """The stage `judge`: every sample gets the verifier's verdict, where one is possible, and the reward model's score.
 
-samples-NNNN.jsonl -> judged.jsonl: the same rows, each sample with `verdict`, `reason` and `score`
+samples-NNNN.jsonl -> judged.jsonl: the same rows, each sample with `verdict`, `reason` and `score` (null where there is
+none: no reward model, or a score that is no number, which is counted)
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,10 +33,11 @@ def run(config: JudgeConfig, inputs: Inputs, out: StageOutput) -> None:
     for row in rows:
         _verify(row)
     if inputs.has("reward"):
-        scorer = Scorer.load(inputs.one("reward"))
+        scorer, bad_scores = Scorer.load(inputs.one("reward")), 0
         for start in range(0, len(rows), _SCORED_ROWS):
-            _add_scores(scorer, rows[start : start + _SCORED_ROWS])
+            bad_scores += _add_scores(scorer, rows[start : start + _SCORED_ROWS])
             out.progress(min(start + _SCORED_ROWS, len(rows)), len(rows), "prompts")
+        out.metric(bad_scores=bad_scores)
     if not out.done("judged.jsonl"):
         with out.unit("judged.jsonl") as unit:
             write_jsonl(unit.path, rows)
@@ -64,13 +67,15 @@ def _verify(row: dict[str, Any]) -> None:
         sample["score"] = None
 
 
-def _add_scores(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> None:
+def _add_scores(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> int:
+    """Score every sample; how many scores are no finite numbers, and stay None."""
     samples = [sample for row in rows for sample in row["samples"]]
     ids = [encode_dialog(scorer.tokenizer, row["messages"], generation_prompt=True)[0] for row in rows]
     prompts = [prompt for prompt, row in zip(ids, rows, strict=True) for _ in row["samples"]]
     scores = scorer.score(prompts, [sample["tokens"] for sample in samples])
     for sample, score in zip(samples, scores, strict=True):
-        sample["score"] = round(score, 6)
+        sample["score"] = round(score, 6) if math.isfinite(score) else None
+    return sum(not math.isfinite(score) for score in scores)
 
 
 def _report(rows: Sequence[dict[str, Any]], out: StageOutput) -> None:
@@ -79,9 +84,9 @@ def _report(rows: Sequence[dict[str, Any]], out: StageOutput) -> None:
     if right:
         flat = [one for several in right for one in several]
         out.metric(correct=sum(flat) / len(flat), solved=sum(map(any, right)) / len(right))
-    if any(sample["score"] is None for row in rows for sample in row["samples"]):
+    scores = [sample["score"] for row in rows for sample in row["samples"] if sample["score"] is not None]
+    if not scores:
         return
-    scores = [sample["score"] for row in rows for sample in row["samples"]]
     out.metric(mean_score=sum(scores) / len(scores))
     agrees = [
         good["score"] > bad["score"]
@@ -90,6 +95,7 @@ def _report(rows: Sequence[dict[str, Any]], out: StageOutput) -> None:
         for good in row["samples"]
         for bad in row["samples"]
         if good["verdict"] == "correct" and bad["verdict"] != "correct"
+        if good["score"] is not None and bad["score"] is not None
     ]
     if agrees:
         interval = wilson_interval(sum(agrees), len(agrees))

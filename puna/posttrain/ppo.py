@@ -32,7 +32,7 @@ from puna.pretrain.loop import Backward, LoopConfig, train
 from puna.pretrain.run import save_base
 from puna.tokenizer import Tokenizer
 
-_SHOWN = ("reward", "verified", "kl", "length")
+_SHOWN = ("reward", "verified", "heldout", "kl", "length")
 
 
 class PpoConfig(LoopConfig):
@@ -340,14 +340,15 @@ def panels(iterations: Sequence[dict[str, float]], final: dict[str, float], conf
     checked = [(i, row) for i, row in enumerate(iterations) if "heldout" in row]
     places = [i for i, _ in checked] + ([len(iterations)] if final else [])
     rows = [row for _, row in checked] + ([final] if final else [])
-    reward = [{"name": "reward of the samples", "x": x, "y": [row["reward"] for row in iterations]}]
+    reward: list[dict[str, Any]] = [
+        {"name": "reward of the samples", "x": x, "y": [row["reward"] for row in iterations]}
+    ]
+    if rows and "heldout_score" in rows[0]:
+        scores = [row["heldout_score"] for row in rows]
+        reward.append({"name": "reward model, held-out prompts", "x": places, "y": scores})
     if rows:
-        names = {"heldout": "right, held-out prompts", "heldout_score": "reward model, held-out prompts"}
-        reward += [
-            {"name": text, "x": places, "y": [row[name] for row in rows]}
-            for name, text in names.items()
-            if name in rows[0]
-        ]
+        shares = [row["heldout"] for row in rows]
+        reward.append({"name": "right, held-out prompts", "x": places, "y": shares, "right": True})
     note = (
         f"Reward = {config.verifier:g} x right + {config.score:g} x reward model - {config.cut_off:g} x cut off. "
         "Over-optimisation is a reward that goes on rising while the held-out share of right answers falls."
@@ -355,15 +356,17 @@ def panels(iterations: Sequence[dict[str, float]], final: dict[str, float], conf
     kl = [{"name": "KL from the reference, nats an answer", "x": x, "y": [row["kl"] for row in iterations]}]
     length = [{"name": "tokens an answer", "x": x, "y": [row["length"] for row in iterations]}]
     entropy = [{"name": "entropy, nats a token", "x": x, "y": [row["entropy"] for row in iterations]}]
-    return [
+    right_label = {"right_label": "share right"} if rows else {}
+    shown = [
         {"kind": "lines", "title": title, "x_label": "iteration", "y_label": unit, "series": series, "note": text}
         for title, unit, series, text in (
-            ("Reward and the held-out verifier", "", reward, note),
+            ("Reward and the held-out verifier", "reward", reward, note),
             ("Distance from the reference", "nats", kl, ""),
             ("Length of the answers", "tokens", length, ""),
             ("Entropy of the samples", "nats", entropy, ""),
         )
     ]
+    return [shown[0] | right_label, *shown[1:]]
 
 
 def _last_tokens(batch: Responses) -> Tensor:

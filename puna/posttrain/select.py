@@ -44,8 +44,9 @@ def run(config: SelectConfig, inputs: Inputs, out: StageOutput) -> None:
             counts["none_good" if not good else "too_easy"] += 1
             continue
         dialogs += [_dialog(row, sample) for sample in _different(good)[: config.per_prompt]]
-        if bad and bad[-1]["text"].strip() != good[0]["text"].strip():
-            preferences.append(_preference(row, good[0], bad[-1]))
+        rejected = worst(bad, good[0])
+        if rejected:
+            preferences.append(_preference(row, good[0], rejected))
     if not dialogs:
         raise DataError(
             f"expected prompts with a good sample, came {counts['none_good']} without one and {counts['too_easy']} too "
@@ -71,7 +72,8 @@ def divide(row: dict[str, Any], config: SelectConfig) -> tuple[list[Sample], lis
     """Good and other samples of a prompt, each from best to worst.
 
     Good is what the verifier found right, or, where it can't judge, what reaches `min_score`. A sample that was cut
-    off or says nothing is never good. Without a score the samples keep their order.
+    off or says nothing is never good. Without scores the samples keep their order; one without a score comes after
+    those that have one.
     """
 
     def is_good(sample: Sample) -> bool:
@@ -81,8 +83,25 @@ def divide(row: dict[str, Any], config: SelectConfig) -> tuple[list[Sample], lis
             return bool(sample["verdict"] == "correct")
         return sample["score"] is not None and sample["score"] >= config.min_score
 
-    ranked = sorted(row["samples"], key=lambda sample: -(sample["score"] or 0.0))
+    ranked = sorted(row["samples"], key=_rank)
     return [sample for sample in ranked if is_good(sample)], [sample for sample in ranked if not is_good(sample)]
+
+
+def worst(bad: Sequence[Sample], chosen: Sample) -> Sample | None:
+    """The sample to reject: the worst-scored one that ended, else the worst; None if none says anything else.
+
+    An empty answer is never it, and one that was cut off only where nothing else is: they are worse for a reason that
+    no preference need teach.
+    """
+    said = [sample for sample in bad if sample["text"].strip() not in ("", chosen["text"].strip())]
+    ended = [sample for sample in said if sample["finish"] == "stop"] or said
+    scored = [sample for sample in ended if sample["score"] is not None] or ended
+    return scored[-1] if scored else None
+
+
+def _rank(sample: Sample) -> tuple[bool, float]:
+    score = sample["score"]
+    return score is None, 0.0 if score is None else -score
 
 
 def _different(samples: Sequence[Sample]) -> list[Sample]:

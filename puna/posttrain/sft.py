@@ -23,8 +23,8 @@ from puna.tokenizer.shards import TokenShards
 class SftConfig(LoopConfig):
     """Settings of fine-tuning; `limit` uses only the first dialogs (0: all).
 
-    replay_rows: rows of pretraining text in every batch, beside `batch_rows` of dialogs, against forgetting (Ouyang 2022
-    mix it into PPO); they need the input `replay`.
+    replay_rows: rows of pretraining text in every batch, beside `batch_rows` of dialogs, against forgetting (Ouyang
+    2022 mix it into PPO); they need the input `replay`.
     """
 
     epochs: float = Field(default=2.0, gt=0)

@@ -35,8 +35,9 @@ class Batch:
 
     def beside(self, other: "Batch") -> "Batch":
         """The rows of both; they are equally long."""
-        fields = ((getattr(self, name), getattr(other, name)) for name in ("tokens", "targets", "positions", "documents"))
-        return Batch(*(torch.cat(pair) for pair in fields))
+        pairs = ((self.tokens, other.tokens), (self.targets, other.targets))
+        marks = ((self.positions, other.positions), (self.documents, other.documents))
+        return Batch(*(torch.cat(pair) for pair in (*pairs, *marks)))
 
     def split(self, rows: int) -> list["Batch"]:
         """Micro-batches of at most `rows` rows."""

@@ -59,6 +59,23 @@ def test_base_exam_asks_as_the_crawl_does(oracle: Oracles, exam_file: Path) -> N
     assert [r.verdict for r in by_sum.items] == ["wrong", "correct"]
 
 
+def test_base_exam_may_be_written_with_the_options_before_it(oracle: Oracles, exam_file: Path) -> None:
+    candidate = oracle("base", say=lambda prompt: " owl. It is wrong. The answer is owl.\nQuestion: The answer is hen.")
+    result = exam.evaluate(exam_config(written=True), [exam_file], candidate)
+    assert [r.verdict for r in result.items] == ["wrong", "error"]
+    asked = "Which bird fishes?\nThe choices are owl, heron of the long river, hen, crow.\nAnswer:"
+    assert f"<|begin_of_text|>Question: {asked}" in candidate.engine.prompts  # type: ignore[attr-defined]
+    assert result.scores[0].settings["choice_by"] == "words"
+
+
+def test_an_exam_may_have_another_name_than_its_task(oracle: Oracles, tmp_path: Path) -> None:
+    for name, answer in (("first", "42"), ("second", "43")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({**SUM, "answer": answer}) + "\n")
+    candidate = oracle("base", say=lambda prompt: " The answer is 43.")
+    assert exam.evaluate(exam_config(file="second"), [tmp_path], candidate).scores[0].value == 1
+    assert exam.evaluate(exam_config(file="first"), [tmp_path], candidate).scores[0].value == 0
+
+
 def test_chat_exam_reads_letters(oracle: Oracles, exam_file: Path) -> None:
     def say(prompt: str) -> str:
         if "fishes" in prompt:

@@ -227,6 +227,21 @@ def test_lineage_graph_reads_every_input_and_marks_the_stale_one():
     assert [text.text for text in tree.iter("text")][1] == "aa" * 4
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("round1.generate", "round1.generate"),
+        ("round12.dev-after", "round12.dev-after"),
+        ("a" * 18, "a" * 16 + "\u2026"),
+    ],
+)
+def test_lineage_graph_shows_names_of_rounds_whole(name: str, shown: str):
+    stage = {"name": name, "fingerprint": "aa" * 8, "artifact": None, "inputs": {}}
+    tree = parse(lineage_graph([stage]))
+    assert next(text.text for text in tree.iter("text")) == shown
+    assert next(title.text for title in tree.iter("title")) == name
+
+
 def test_lineage_graph_goes_left_to_right_without_overlap():
     chain = [
         {

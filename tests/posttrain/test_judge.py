@@ -1,5 +1,7 @@
 """Samples get verdicts where an answer is known and scores where there is a reward model."""
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +80,32 @@ def test_scores_are_the_reward_model_s(samples: Path, scorer: Path, tokenizer: T
             whole = [*prompt, *tokenizer.encode(sample["text"]), tokenizer.eot_id]
             assert sample["score"] == pytest.approx((model.raw([whole])[0] - 0.5) / 2, abs=2e-5)
             scores.append(sample["score"])
-    assert out.metrics["mean_score"] == pytest.approx(sum(scores) / 7)
+    assert out.metrics["mean_score"] == pytest.approx(sum(scores) / 7) and out.metrics["bad_scores"] == 0
     (n7, n8, none, last), (hen, owl), _ = ([sample["score"] for sample in row["samples"]] for row in rows)
     above = [n7 > n8, n7 > none, last > n8, last > none, owl > hen]  # right above wrong, of one prompt
     [score] = out.scores
     assert (score["metric"], score["n"]) == ("accuracy/right-above-wrong", 5)
     assert score["value"] == sum(above) / 5
+
+
+def test_a_score_that_is_no_number_is_counted_and_written_as_null(
+    samples: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = [1.0, math.nan, -1.0, 0.5, math.inf, 2.0, -math.inf]
+    monkeypatch.setattr(Scorer, "score", lambda self, prompts, answers: scores)
+    out = StageOutput(tmp_path / "out")
+    run(JudgeConfig(), Inputs({"samples": samples, "reward": scorer}), out)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    lines = (out.path / "judged.jsonl").read_text().splitlines()
+    rows = [json.loads(line, parse_constant=refuse) for line in lines]
+    written = [sample["score"] for row in rows for sample in row["samples"]]
+    assert written == [1.0, None, -1.0, 0.5, None, 2.0, None]
+    assert out.metrics["bad_scores"] == 3 and out.metrics["mean_score"] == 2.5 / 4
+    [score] = out.scores  # of right and wrong samples of one prompt with a score each: 7 and 7 above "none"
+    assert (score["value"], score["n"]) == (1.0, 2)
 
 
 def test_what_is_no_sample_is_told(tmp_path: Path) -> None:

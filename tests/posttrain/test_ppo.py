@@ -16,6 +16,7 @@ from puna.base.errors import ArtifactError, ConfigError, DataError, RunError
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import read_jsonl, write_jsonl
 from puna.engine import Completion, Engine
+from puna.lineage.report.panels import render_panel
 from puna.model import Llama, load_model, save_model
 from puna.posttrain.ppo import (
     ActorCritic,
@@ -24,6 +25,7 @@ from puna.posttrain.ppo import (
     Rollouts,
     clipped,
     gae,
+    panels,
     penalised_rewards,
     policy_loss,
     run,
@@ -384,6 +386,19 @@ def test_the_answer_that_pays_is_learned(digits: Path, tmp_path: Path) -> None:
     assert titles[0] == "Reward and the held-out verifier" and len(titles) == 4
     assert [series["x"] for series in out.panels[0]["series"]] == [list(range(14)), [0, 5, 10, 14]]
     assert load_model(out.path).config == load_model(digits).config
+
+
+@pytest.mark.parametrize("heldout", [{}, {"heldout": 0.5}, {"heldout": 0.5, "heldout_score": 2.0}])
+def test_the_held_out_share_has_an_axis_of_its_own(heldout: dict[str, float]) -> None:
+    row = dict.fromkeys(("reward", "kl", "length", "entropy"), 1.0)
+    made = panels([row | heldout, row, row | heldout], heldout, PpoConfig())
+    right = [series["name"] for series in made[0]["series"] if series.get("right")]
+    left = [series["name"] for series in made[0]["series"] if not series.get("right")]
+    assert right == (["right, held-out prompts"] if heldout else [])
+    assert left == ["reward of the samples"] + ["reward model, held-out prompts"] * ("heldout_score" in heldout)
+    assert made[0].get("right_label") == ("share right" if heldout else None)
+    assert not any("right_label" in panel for panel in made[1:])
+    assert not any("could not be drawn" in render_panel(panel, None) for panel in made)
 
 
 def test_prompts_without_room_for_an_answer_are_counted(digits: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from puna.base.output import Inputs, StageOutput
 from puna.base.records import read_jsonl, write_jsonl
 from puna.posttrain.dialogs import read_dialogs
 from puna.posttrain.preferences import read_preferences
-from puna.posttrain.select import SelectConfig, divide, run
+from puna.posttrain.select import SelectConfig, divide, run, worst
 from tests.posttrain.conftest import asked
 
 
@@ -90,6 +90,34 @@ def test_a_round_by_hand(tmp_path: Path) -> None:
     # 2 of 2 are more than 0.6, 3 of 5 are not.
     out, dialogs, _ = _run(tmp_path, rows, too_easy=0.6)
     assert _texts(dialogs) == [("some", "best"), ("open", "nice")] and out.metrics["too_easy"] == 1
+
+
+def test_a_null_score_is_no_score() -> None:
+    """It makes nothing good, and ranks after every score instead of among them as 0."""
+    samples = [_sample("none", "correct"), _sample("low", "correct", -3.0), _sample("high", "correct", 3.0)]
+    assert [one["text"] for one in divide(_row("a", *samples), SelectConfig())[0]] == ["high", "low", "none"]
+    assert divide(_row("a", _sample("open", None, None)), SelectConfig(min_score=-9))[0] == []
+
+
+@pytest.mark.parametrize(
+    "bad, text",
+    [
+        ([_sample("a", "wrong", 1.0), _sample("b", "wrong", 0.0), _sample("c", "wrong", -1.0, "length")], "b"),
+        ([_sample("a", "wrong", 1.0), _sample("  ", "error", -5.0)], "a"),
+        ([_sample("a", "wrong", 1.0), _sample("b", "wrong", None)], "a"),  # the worst of those with a score
+        ([_sample("a", "wrong"), _sample("b", "error")], "b"),  # no scores: the last
+        ([_sample("a", "wrong", 1.0, "length"), _sample("b", "wrong", 0.0, "length")], "b"),
+        ([_sample(" ", "error", 1.0), _sample("", "error", 0.0, "length")], None),
+        ([_sample("a", "wrong", 1.0), _sample("good ", "correct", -1.0, "length")], "a"),
+        ([], None),
+    ],
+)
+def test_what_is_rejected(bad: list[dict[str, Any]], text: str | None, tmp_path: Path) -> None:
+    good = _sample("good", "correct", 9.0)
+    rejected = worst(divide(_row("a", *bad), SelectConfig())[1], good)
+    assert (rejected["text"] if rejected else None) == text
+    preferences = _run(tmp_path, [_row("a", good, *bad)])[2]
+    assert [row["rejected"] for row in preferences] == ([text] if text else [])
 
 
 def test_a_preference_has_two_texts(tmp_path: Path) -> None:

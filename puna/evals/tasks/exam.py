@@ -21,14 +21,14 @@ TOO_LONG = "the prompt does not fit into the context"
 
 def evaluate(config: TaskConfig, paths: Sequence[Path], candidate: Candidate) -> TaskResult:
     """Answer an exam file. Raises DataError if it is missing or holds anything but items."""
-    items = choose(read_exam(find_exam(paths, config.name)), config.limit)
+    items = choose(read_exam(find_exam(paths, config.file or config.name)), config.limit)
     results: dict[str, ItemResult] = {}
     for kind, answer in (("choice", _choices), ("number", _numbers)):
         asked = [item for item in items if item.kind == kind]
         if asked:
             results |= {result.id: result for result in answer(config, asked, candidate)}
     ordered = [results[item.id] for item in items]
-    how = "words" if candidate.style == "chat" else f"nll/{config.normalise}"
+    how = "words" if _writes(config, candidate) else f"nll/{config.normalise}"
     settings = {"choice_by": how} if any(item.kind == "choice" for item in items) else {"decoding": "greedy"}
     return TaskResult(ordered, [accuracy(config.name, ordered, style=candidate.style, **settings)])
 
@@ -68,6 +68,10 @@ def result_of(task: str, item: Item, prompt: str, output: str, verdict: Verdict,
     )  # fmt: skip
 
 
+def _writes(config: TaskConfig, candidate: Candidate) -> bool:
+    return candidate.style == "chat" or config.written
+
+
 def _numbers(config: TaskConfig, items: Sequence[Item], candidate: Candidate) -> list[ItemResult]:
     if candidate.style == "chat":
         shown = [item.question for item in items]
@@ -80,6 +84,9 @@ def _choices(config: TaskConfig, items: Sequence[Item], candidate: Candidate) ->
     if candidate.style == "chat":
         shown = [with_options(item) for item in items]
         return generated(config, items, shown, [candidate.encode_dialog(text) for text in shown], candidate)
+    if config.written:
+        shown = [candidate.prompt(with_options(item)) for item in items]
+        return generated(config, items, shown, [candidate.encode(text) for text in shown], candidate, stop=("\n",))
     shown = [candidate.prompt(item.question) for item in items]
     ids = [candidate.encode(text) for text in shown]
     longest = [max(len(candidate.tokenizer.encode(f" {choice}")) for choice in item.choices) for item in items]

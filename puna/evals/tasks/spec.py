@@ -11,7 +11,7 @@ from puna.evals.items import ItemResult, Score
 from puna.evals.statistics import wilson_interval
 
 _USES = {
-    "exam": {"normalise", "max_tokens"},
+    "exam": {"normalise", "max_tokens", "file", "written"},
     "mmlu": {"shots", "max_tokens"},
     "gsm8k": {"shots", "max_tokens"},
     "bits_per_byte": {"window"},
@@ -25,7 +25,9 @@ class TaskConfig(Config):
     input: name of the stage's input with its files. limit: that many items, chosen by hash, the same for every model.
     shots: worked examples before the question; fewer where the context is too short. normalise: what a base model's
     log P of an option is divided by. max_tokens: of a generated answer. window: tokens seen at once for bits per byte
-    (0: the model's context). file: the exam's name, where the task has another. samples, temperature: answers drawn for
+    (0: the model's context). file: the exam's name, where the task has another. written: a
+    base model writes its choice with the options before it, as a chat model does, instead of the likeliest option
+    being taken: what fine-tuning gained is measured on the same task only so. samples, temperature: answers drawn for
     each item, for pass@k.
     """
 
@@ -39,6 +41,7 @@ class TaskConfig(Config):
     max_tokens: int = pydantic.Field(128, ge=1)
     window: int = pydantic.Field(0, ge=0)
     file: str = ""
+    written: bool = False
     samples: int = pydantic.Field(16, ge=1)
     temperature: float = pydantic.Field(1.0, gt=0)
 

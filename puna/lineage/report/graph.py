@@ -13,7 +13,8 @@ from typing import Any
 
 from puna.lineage.report.markup import Html, artifact_href, linked, tag
 
-WIDTH, HEIGHT = 112, 44  # of a node, in pixels
+WIDTH, HEIGHT = 144, 44  # of a node, in pixels
+MAX_NAME = 17  # characters that fit: round1.generate, round1.dev-before
 GAP_X, GAP_Y = 30, 16
 SWEEPS = 8
 
@@ -195,7 +196,7 @@ def left(node: Node) -> float:
 def draw_node(node: Node) -> Html:
     """A box with the name and the short fingerprint; stages link to their manifest."""
     name = node.name or ""
-    shown = name if len(name) <= 12 else name[:11] + "\u2026"
+    shown = name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "\u2026"
     x, y = left(node), node.y
     parts = [
         tag("title", name),

@@ -197,7 +197,7 @@ details{font-size:13.5px;color:var(--quiet);margin-top:8px}summary{cursor:pointe
 .lineage{margin:0 auto;max-width:100%;height:auto}
 .node rect{fill:var(--card);stroke:var(--c0);stroke-width:1.4}
 .node.outside rect{stroke:var(--limit);stroke-dasharray:4 3;fill:var(--paper)}
-.node .name{font-size:13.5px;font-weight:580;fill:var(--ink)}.node .print{font-size:11px}
+.node .name{font-size:12px;font-weight:580;fill:var(--ink)}.node .print{font-size:11px}
 .node a:hover rect{fill:var(--good-soft)}
 .edge{fill:none;stroke:var(--limit);stroke-width:1.4}.edge:hover{stroke:var(--link);stroke-width:2.4}
 .edge.stale{stroke:var(--bad);stroke-dasharray:5 3}

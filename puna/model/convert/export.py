@@ -12,7 +12,7 @@ from puna.base.errors import ArtifactError
 from puna.base.files import read_json
 from puna.base.output import Inputs, StageOutput
 
-_NOT_EXPORTED = {"manifest.json", "log.jsonl", "README.md"}
+_NOT_EXPORTED = {"manifest.json", "log.jsonl", "README.md", "items.parquet", "scores.json", "reward.json"}
 
 
 class ExportConfig(Config):
