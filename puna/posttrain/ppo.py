@@ -32,6 +32,7 @@ from puna.pretrain.loop import Backward, LoopConfig, train
 from puna.pretrain.run import save_base
 from puna.tokenizer import Tokenizer
 
+_RIDGE = 1e-3
 _SHOWN = ("reward", "verified", "heldout", "kl", "length")
 
 
@@ -76,7 +77,7 @@ class PpoConfig(LoopConfig):
 
 
 class ActorCritic(nn.Module):
-    """A policy and, on its last states, a value head [D] that starts at zero."""
+    """A policy and, on its last states, a value head [D]; PPO's first batch gives it its start (`fitted_value`)."""
 
     def __init__(self, policy: Llama) -> None:
         super().__init__()
@@ -101,6 +102,17 @@ class Experience:
         logprobs, values = self.logprobs[of_rows], self.values[of_rows]
         advantages, returns = self.advantages[of_rows], self.returns[of_rows]
         return Experience(self.batch.select(rows), logprobs, values, advantages, returns, self.measured)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Answers with log-probabilities [M], states [M, D] and rewards [M] of their tokens, before any value."""
+
+    batch: Responses
+    logprobs: Tensor
+    states: Tensor
+    rewards: Tensor
+    measured: dict[str, float]
 
 
 def run(config: PpoConfig, inputs: Inputs, out: StageOutput) -> None:
@@ -178,8 +190,27 @@ class Rollouts:
 
     def experience(self, iteration: int) -> Experience:
         """Sample, judge, and estimate advantages. Raises RunError if too few rewards of the batch are numbers."""
-        prompts = [one for one in self._prompts(iteration) for _ in range(self.config.samples)]
-        completions = self._sample(prompts[:: self.config.samples], iteration)
+        if iteration == 0:
+            self._start_value()
+        judged = self._judged(iteration)
+        values = judged.states @ self.model.value.detach()
+        advantages, returns = gae(judged.batch, judged.rewards, values, self.config.gamma, self.config.lam)
+        if self._heldout and iteration % self.config.heldout_every == 0:
+            judged.measured.update(self.examine())
+        # Tensors made in inference mode can't take part in a backward pass.
+        advantages = whiten(advantages).clone()
+        return Experience(judged.batch, judged.logprobs, values.clone(), advantages, returns.clone(), judged.measured)
+
+    def _start_value(self) -> None:
+        """Fit the value head on a batch of its own: fitted on what it judges, it would explain the rewards away."""
+        judged = self._judged(self.config.iterations)
+        returns, _ = gae(judged.batch, judged.rewards, torch.zeros_like(judged.rewards), self.config.gamma, 1.0)
+        self.model.value.data.copy_(fitted_value(judged.states, returns))
+
+    def _judged(self, number: int) -> "_Judged":
+        """Batch number `number` of answers with their rewards."""
+        prompts = [one for one in self._prompts(number) for _ in range(self.config.samples)]
+        completions = self._sample(prompts[:: self.config.samples], number)
         rewards, measured = self._rewards(prompts, completions)
         good = rewards.isfinite()
         if good.sum() < self.config.minibatches:  # no minibatch may be empty
@@ -188,10 +219,8 @@ class Rollouts:
         batch = Responses.of([prompts[i][1] for i in kept], [completions[i].tokens for i in kept])
         logprobs = torch.tensor([value for i in kept for value in completions[i].logprobs or ()])
         with torch.inference_mode():
-            values = answer_states(self.model.policy, batch) @ self.model.value
+            states = answer_states(self.model.policy, batch)
             reference = answer_logprobs(self.reference, batch)
-        per_token = penalised_rewards(batch, logprobs, reference, rewards[good], self.config.kl)
-        advantages, returns = gae(batch, per_token, values, self.config.gamma, self.config.lam)
         measured |= {
             "bad_rewards": float((~good).sum()),
             "kl": float((logprobs - reference).sum() / len(kept)),
@@ -199,10 +228,8 @@ class Rollouts:
             "length": float(batch.lengths.float().mean()),
             "sampled": float(len(logprobs)),
         }
-        if self._heldout and iteration % self.config.heldout_every == 0:
-            measured |= self.examine()
-        # Tensors made in inference mode can't take part in a backward pass.
-        return Experience(batch, logprobs, values.clone(), whiten(advantages).clone(), returns.clone(), measured)
+        per_token = penalised_rewards(batch, logprobs, reference, rewards[good], self.config.kl)
+        return _Judged(batch, logprobs, states, per_token, measured)
 
     def examine(self) -> dict[str, float]:
         """Greedy answers to the held-out prompts: the share found right, and the mean score where a model gives one."""
@@ -320,6 +347,17 @@ def whiten(values: Tensor) -> Tensor:
     if len(values) < 2:
         return torch.zeros_like(values)
     return (values - values.mean()) * torch.rsqrt(values.var() + 1e-8)
+
+
+def fitted_value(states: Tensor, returns: Tensor) -> Tensor:
+    """The value head [D] that fits `returns` [M] from `states` [M, D] best (ridge regression).
+
+    PPO begins with it: the rate of a policy moves a head of zeros too slowly to tell easy prompts from hard ones, and
+    an advantage without that is mostly noise. (TRL begins with the reward model's weights.)
+    """
+    square = states.double().T @ states.double()
+    square += square.diagonal().mean() * _RIDGE * torch.eye(len(square), dtype=torch.float64)
+    return torch.linalg.solve(square, states.double().T @ returns.double()).float()
 
 
 def policy_loss(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -> Tensor:
