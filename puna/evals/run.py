@@ -43,7 +43,7 @@ class EvaluateConfig(Config):
     tasks: list[TaskConfig] = pydantic.Field(min_length=1)
     style: Literal["base", "chat"] = "base"
     samples: int = pydantic.Field(8, ge=0)
-    max_batch: Annotated[int, Hardware] = pydantic.Field(64, ge=1)
+    max_batch: Annotated[int, Hardware] = pydantic.Field(256, ge=1)
 
     @pydantic.field_validator("tasks")
     @classmethod
