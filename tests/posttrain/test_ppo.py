@@ -24,6 +24,7 @@ from puna.posttrain.ppo import (
     PpoConfig,
     Rollouts,
     clipped,
+    fitted_value,
     gae,
     panels,
     penalised_rewards,
@@ -386,6 +387,15 @@ def test_the_answer_that_pays_is_learned(digits: Path, tmp_path: Path) -> None:
     assert titles[0] == "Reward and the held-out verifier" and len(titles) == 4
     assert [series["x"] for series in out.panels[0]["series"]] == [list(range(14)), [0, 5, 10, 14]]
     assert load_model(out.path).config == load_model(digits).config
+
+
+def test_fitted_value_is_ridge_regression() -> None:
+    torch.manual_seed(3)
+    states, returns = torch.randn(400, 12), torch.randn(400)
+    ridge = 1e-3 * float(states.square().sum(0).mean())
+    rows = np.vstack([states.numpy().astype(np.float64), math.sqrt(ridge) * np.eye(12)])
+    expected = np.linalg.lstsq(rows, np.concatenate([returns.numpy().astype(np.float64), np.zeros(12)]), rcond=None)[0]
+    assert np.allclose(fitted_value(states, returns).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("heldout", [{}, {"heldout": 0.5}, {"heldout": 0.5, "heldout_score": 2.0}])

@@ -7,13 +7,15 @@ import pytest
 
 from puna.base.errors import DataError
 from puna.base.output import Inputs, StageOutput
-from puna.base.records import write_jsonl
+from puna.base.records import Document, read_jsonl, write_documents, write_jsonl
 from puna.model import Llama, LlamaConfig, load_model
 from puna.model.convert.huggingface import save_model
 from puna.posttrain.sft import SftConfig, encode, run
 from puna.pretrain.loader import IGNORED
 from puna.pretrain.schedule import ScheduleConfig
 from puna.tokenizer import Tokenizer
+from puna.tokenizer.shards import TokensConfig
+from puna.tokenizer.shards import run as make_shards
 from puna.tokenizer.train import TokenizerConfig
 from puna.tokenizer.train import train as train_tokenizer
 
@@ -59,3 +61,33 @@ def test_a_model_learns_to_say_it(tokenizer: Tokenizer, tmp_path: Path) -> None:
     assert out.metrics["final_loss"] < 0.1
     assert load_model(out.path).config.num_parameters() == shape.num_parameters()
     assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer.model", "log.jsonl"} <= set(out.records())
+
+
+def test_replay_learns_whole_rows_of_the_pages_beside_the_dialogs(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    shape = LlamaConfig(
+        dim=16, layers=1, heads=2, kv_heads=1, ffn_dim=32, vocab_size=tokenizer.vocab_size, max_position=256
+    )
+    for name in ("base", "documents", "tokenizer"):
+        (tmp_path / name).mkdir()
+    tokenizer.save(tmp_path / "tokenizer")
+    save_model(Llama(shape, seed=1), tokenizer, tmp_path / "base")
+    pages = [Document(f"d{i}", "red and blue and green " * 20) for i in range(8)]
+    write_documents(tmp_path / "documents/documents-0000.parquet", pages)
+    shards = StageOutput(tmp_path / "shards")
+    make_shards(
+        TokensConfig(), Inputs({"documents": tmp_path / "documents", "tokenizer": tmp_path / "tokenizer"}), shards
+    )
+    write_jsonl(tmp_path / "d.jsonl", [{"messages": DIALOG}] * 16)
+    inputs = {"model": tmp_path / "base", "dialogs": [tmp_path / "d.jsonl"], "replay": shards.path}
+    learned = {}
+    for rows in (0, 3):
+        out = StageOutput(tmp_path / f"out{rows}")
+        run(SftConfig(row_tokens=64, batch_rows=2, replay_rows=rows, epochs=1), Inputs(inputs), out)
+        learned[rows] = [row["targets"] for row in read_jsonl(out.path / "log.jsonl")]
+    assert len(learned[3]) == len(learned[0])  # replay adds rows, not steps
+    # Rows of pages are learned whole, up to the padding of the last piece of a page.
+    added = [more - alone for more, alone in zip(learned[3], learned[0], strict=True)]
+    assert all(2 * 64 < count <= 3 * 64 for count in added), added
+    del inputs["replay"]
+    with pytest.raises(DataError, match='expected an input "replay"'):
+        run(SftConfig(row_tokens=64, batch_rows=2, replay_rows=3), Inputs(inputs), StageOutput(tmp_path / "none"))
