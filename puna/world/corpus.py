@@ -70,7 +70,7 @@ def _makers(
         return page("story", title, rows, chance, number)
 
     def question(chance: Chance, number: int) -> Page:
-        title, rows, new = question_page(asked, chance)
+        title, rows, new = question_page(asked, config.quiz_share, chance)
         items.extend(new)
         return page("question", title, rows, chance, number)
 

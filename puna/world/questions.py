@@ -17,7 +17,7 @@ _READING_SHARE = 0.5
 _ARITHMETIC_CHARS = 640
 _NUM_SUMS = 10
 _QUESTION_CHARS = 800
-_QUIZ_SHARE = 0.6
+_READING_QUIZ_SHARE = 0.6
 _INTROS = (
     "These are the questions that the school of {h} asked on a {w} {d} in {s}, and the answers to them.",
     "On a {w} {d} in {s} the teacher of {h} wrote this page with questions and answers.",
@@ -28,8 +28,13 @@ _INTROS = (
 )
 
 
-def question_page(facts: Sequence[Fact], chance: Chance) -> tuple[str, tuple[str, ...], list[QuestionAnswer]]:
-    """Title, paragraphs and items of a page with three to five questions about asked facts; many offer choices."""
+def question_page(
+    facts: Sequence[Fact], quiz_share: float, chance: Chance
+) -> tuple[str, tuple[str, ...], list[QuestionAnswer]]:
+    """Title, paragraphs and items of a page with three to five questions about asked facts.
+
+    `quiz_share` of them offer choices, and more of those that are answered by the page itself.
+    """
     blocks = [_intro(chance)]
     items: list[QuestionAnswer] = []
     size = 100
@@ -38,7 +43,7 @@ def question_page(facts: Sequence[Fact], chance: Chance) -> tuple[str, tuple[str
             blocks.append(_reading(chance))
             size += len(blocks[-1])
         question = ask(fact, chance)
-        block = _quiz(fact, question, chance) if chance.hit(_QUIZ_SHARE) else _plain(fact, question, chance)
+        block = _quiz(fact, question, chance) if chance.hit(quiz_share) else _plain(fact, question, chance)
         size += len(block)
         if size > _QUESTION_CHARS and len(items) >= 3:
             break
@@ -101,7 +106,7 @@ def _reading(chance: Chance) -> str:
     right, *wrong = chance.sample(chance.pick((ANIMALS, INSTRUMENTS, WARES)), 4)
     words = {"n": chance.pick(_PUPILS), "v": right}
     question, reply = (text.format(**words) for text in chance.pick(READING))
-    if not chance.hit(_QUIZ_SHARE):
+    if not chance.hit(_READING_QUIZ_SHARE):
         return f"Question: {question}\nAnswer: {right}. {reply}"
     position = chance.below(4)
     asked = with_choices(question, [*wrong[:position], right, *wrong[position:]])

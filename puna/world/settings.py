@@ -70,6 +70,9 @@ class WorldConfig(Config):
     clean_chars: int = Field(6_500_000, ge=1_000)
     page_shares: dict[str, float] = PAGE_SHARES
     dirt_shares: dict[str, float] = DIRT_SHARES
+    quiz_share: float = Field(0.1, ge=0, le=1)
+    """Questions about facts on the crawl's pages that offer choices; what is left of that form is for SFT to teach."""
+
     num_files: int = Field(4, ge=1, le=100)
     step_shares: dict[int, float] = STEP_SHARES
     """Word problems of the crawl by number of steps."""

@@ -7,6 +7,8 @@ import pytest
 from puna.base.errors import ConfigError
 from puna.lineage.recipe import Recipe, parse_settings, parse_value
 
+RECIPES = Path(__file__).parents[2] / "recipes"
+
 BASE = """
 name: base
 variables: {data: null, crawl: "${data}/web"}
@@ -73,3 +75,12 @@ def test_setting_values_are_yaml_and_scientific() -> None:
     assert parse_value("2_000") == 2000 and parse_value("null") is None
     with pytest.raises(ConfigError, match="expected NAME=VALUE"):
         parse_settings(["oops"])
+
+
+def test_the_control_of_the_lap_has_its_stages_up_to_sft_and_no_other_training_than_rejection_sampling() -> None:
+    lap, control = (Recipe.load(RECIPES / name) for name in ("nano.yaml", "nano-rejection.yaml"))
+    for stage in ("world", "curate", "tokenizer", "tokens", "pretrain", "sft", "eval-sft"):
+        assert control.stages[stage] == lap.stages[stage]
+    later = [stage.kind for name, stage in control.stages.items() if name.startswith("round")]
+    assert set(later) == {"generate", "judge", "select", "sft", "evaluate", "keep"}
+    assert "reward" not in [stage.kind for stage in control.stages.values()]
