@@ -12,7 +12,7 @@ from typing import Any
 import pydantic
 
 from puna.base.config import Config
-from puna.base.errors import DataError
+from puna.base.errors import ConfigError, DataError
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import read_jsonl, write_jsonl
 
@@ -24,17 +24,21 @@ class SelectConfig(Config):
 
     min_score: an answer that no verifier can judge must reach it. too_easy: a prompt whose share of right samples is
     above it is left out (1: none), because it teaches nothing any more; hard ones are what rejection sampling is for.
+    task_limits: of a task named here at most so many prompts, the first ones, so that no task outweighs the others.
     """
 
     per_prompt: int = pydantic.Field(1, ge=1)
     min_score: float = 0.0
     too_easy: float = pydantic.Field(1.0, ge=0, le=1)
+    task_limits: dict[str, pydantic.NonNegativeInt] = pydantic.Field(default_factory=dict)
 
 
 def run(config: SelectConfig, inputs: Inputs, out: StageOutput) -> None:
     """Select samples. Input: `judged` (judge stages or their files)."""
     rows = read_judged(inputs.many("judged"))
+    _check_tasks(config, rows)
     counts: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
     dialogs: list[dict[str, Any]] = []
     preferences: list[dict[str, Any]] = []
     for row in rows:
@@ -43,6 +47,11 @@ def run(config: SelectConfig, inputs: Inputs, out: StageOutput) -> None:
         if not good or share > config.too_easy:
             counts["none_good" if not good else "too_easy"] += 1
             continue
+        task = row.get("task", "")
+        if taken[task] >= config.task_limits.get(task, len(rows)):
+            counts["over_limit"] += 1
+            continue
+        taken[task] += 1
         dialogs += [_dialog(row, sample) for sample in _different(good)[: config.per_prompt]]
         rejected = worst(bad, good[0])
         if rejected:
@@ -57,7 +66,14 @@ def run(config: SelectConfig, inputs: Inputs, out: StageOutput) -> None:
             with out.unit(name) as unit:
                 write_jsonl(unit.path, made)
     out.metric(num_prompts=len(rows), num_dialogs=len(dialogs), num_preferences=len(preferences))
-    out.metric(none_good=counts["none_good"], too_easy=counts["too_easy"])
+    out.metric(none_good=counts["none_good"], too_easy=counts["too_easy"], over_limit=counts["over_limit"])
+
+
+def _check_tasks(config: SelectConfig, rows: Sequence[dict[str, Any]]) -> None:
+    """Raises ConfigError if a limit names a task that no prompt has: it would limit nothing."""
+    tasks = sorted({row.get("task", "") for row in rows} - {""})
+    if unknown := sorted(set(config.task_limits) - set(tasks)):
+        raise ConfigError(f"task_limits: expected tasks among {', '.join(tasks) or 'none'}, came {', '.join(unknown)}")
 
 
 def read_judged(paths: Sequence[Path]) -> list[dict[str, Any]]:

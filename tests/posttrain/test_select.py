@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from puna.base.errors import DataError
+from puna.base.errors import ConfigError, DataError
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import read_jsonl, write_jsonl
 from puna.posttrain.dialogs import read_dialogs
@@ -79,7 +79,7 @@ def test_a_round_by_hand(tmp_path: Path) -> None:
         "id": "some", "messages": [*asked(0), {"role": "assistant", "content": "best"}],
         "source": "rejection-sampling", "task": "t", "verdict": "correct", "score": 1.0,
     }  # fmt: skip
-    counts = {"num_prompts": 4, "num_dialogs": 3, "num_preferences": 2, "none_good": 1, "too_easy": 0}
+    counts = {"num_prompts": 4, "num_dialogs": 3, "num_preferences": 2, "none_good": 1, "too_easy": 0, "over_limit": 0}
     assert out.metrics == counts
     assert read_dialogs([out.path / "dialogs.jsonl"])[0] == dialogs[0]["messages"]
     assert read_preferences([out.path / "preferences.jsonl"])[0].answers == ("best", "worst")
@@ -132,3 +132,24 @@ def test_nothing_to_select_says_why(tmp_path: Path) -> None:
         _run(tmp_path, rows, too_easy=0.5)
     with pytest.raises(DataError, match="expected judged samples in .*, found none"):
         _run(tmp_path, [])
+
+
+def test_at_most_so_many_prompts_of_a_task_and_only_those_with_a_good_sample_count(tmp_path: Path) -> None:
+    right, wrong = _sample("right", "correct"), _sample("wrong", "wrong")
+    tasks = {
+        "a": ("t", wrong),
+        "b": ("t", right),
+        "c": ("u", right),
+        "d": ("t", right),
+        "e": ("t", right),
+        "f": ("u", right),
+    }
+    rows = [{**_row(name, sample), "task": task} for name, (task, sample) in tasks.items()]
+    out, dialogs, _ = _run(tmp_path, rows, task_limits={"t": 2})
+    assert [row["id"] for row in dialogs] == ["b", "c", "d", "f"]
+    assert (out.metrics["over_limit"], out.metrics["none_good"]) == (1, 1)
+
+
+def test_a_limit_of_a_task_that_no_prompt_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected tasks among t, came q"):
+        _run(tmp_path, [_row("a", _sample("right", "correct"))], task_limits={"q": 2})
