@@ -18,20 +18,17 @@ from puna.base.records import read_jsonl, write_jsonl
 from puna.engine import Completion, Engine
 from puna.lineage.report.panels import render_panel
 from puna.model import Llama, load_model, save_model
+from puna.posttrain.advantages import fitted_value, gae, penalised_rewards, whiten
 from puna.posttrain.ppo import (
     ActorCritic,
     Experience,
     PpoConfig,
     Rollouts,
     clipped,
-    fitted_value,
-    gae,
     panels,
-    penalised_rewards,
     policy_loss,
     run,
     value_loss,
-    whiten,
 )
 from puna.posttrain.prompts import Prompt
 from puna.posttrain.responses import Responses, answer_logprobs
