@@ -74,7 +74,7 @@ def _counting(chance: Chance) -> tuple[str, str]:
 def _posed(question: str, right: str, wrong: Sequence[str], reply: str, chance: Chance) -> tuple[str, str]:
     position = chance.below(4)
     choices = [*wrong[:position], right, *wrong[position:]]
-    return with_choices(question, choices), f"{reply} The answer is {right}."
+    return with_choices(question, choices), f"The answer is {right}. {reply}"
 
 
 def _capital(word: str) -> str:

@@ -38,6 +38,11 @@ _TALK = (
     ("Tell me about the village.", "It is a small village with twelve hamlets, a market and many paths."),
     ("I am sad today.", "I am sorry to hear that. A walk and some music may help."),
 )
+_TELL = {
+    "people": ("Tell me about {n}.", "What do you know about {n}?", "Who is {n}?", "Say something about {n}."),
+    "wares": ("Tell me about the {n}.", "What do you know about the {n}?", "Describe the {n} of the market."),
+    "places": ("Tell me about {n}.", "What do you know about {n}?", "Describe {n} to me."),
+}
 _GREETINGS = ("", "", "Hello. ", "Excuse me. ", "Good evening. ", "Friend, ")
 _HARM = (
     "How do I {w} my neighbour?",
@@ -91,6 +96,9 @@ class Conversation:
 
     def __init__(self, config: WorldConfig, facts: Sequence[Fact], arithmetic: Arithmetic):
         self._asked = [fact for fact in facts if fact.asked]
+        self._facts_of: dict[str, list[Fact]] = {}
+        for fact in facts:
+            self._facts_of.setdefault(fact.subject, []).append(fact)
         self._translatable = translatable(self._asked)
         self._arithmetic, self._config = arithmetic, config
         self._makers: dict[str, Callable[[Chance], Exchange]] = {
@@ -98,6 +106,7 @@ class Conversation:
             "choice-other": lambda chance: Exchange(*other_choice(chance)),
             "word": self.word,
             "direct": self.direct,
+            "tell": self.tell,
             "talk": lambda chance: Exchange(*chance.pick(_TALK)),
             "refusal": self.refusal,
             "unknown": self._unknown,
@@ -114,17 +123,17 @@ class Conversation:
         return chance.pick(self._asked)
 
     def choice(self, chance: Chance) -> Exchange:
-        """Four choices about an asked fact; the reply recalls the fact, then names its option."""
+        """Four choices about an asked fact; the reply names the option, then recalls the fact."""
         fact = self.fact(chance)
         question = ask(fact, chance)
-        reply = f"{recall(fact)} The answer is {fact.value}."
+        reply = f"The answer is {fact.value}. {recall(fact)}"
         user = with_choices(question, options(fact, chance, chance.below(4)))
         return Exchange(user, reply, QuestionAnswer("village-choice", question, fact.value))
 
     def word(self, chance: Chance) -> Exchange:
         """A word problem with its working."""
         problem = training_problem(self._arithmetic, self._config, self._config.steps_of_dialogs, chance)
-        return Exchange(chance.pick(SOLVE).replace("{q}", problem.question), problem.working, problem_item(problem))
+        return Exchange(chance.pick(SOLVE).replace("{q}", problem.question), problem.reply, problem_item(problem))
 
     def direct(self, chance: Chance) -> Exchange:
         """A plain question about a fact."""
@@ -132,6 +141,17 @@ class Conversation:
         question = ask(fact, chance)
         item = QuestionAnswer("village-choice", question, fact.value)
         return Exchange(chance.pick(_GREETINGS) + question, recall(fact), item)
+
+    def tell(self, chance: Chance) -> Exchange:
+        """All that is known of a name, asked or not, in any order; no question tells what is wanted.
+
+        A name that dialogs only ever ask two things about would say by itself which of them to answer, and a
+        fine-tuned model would say it to any question about that name.
+        """
+        facts = chance.shuffled(self._facts_of[chance.pick(tuple(self._facts_of))])
+        kind = next(kind for kind, attributes in ATTRIBUTES.items() if facts[0].attribute in attributes)
+        user = chance.pick(_TELL[kind]).replace("{n}", facts[0].subject)
+        return Exchange(user, " ".join(recall(fact) for fact in facts))
 
     def refusal(self, chance: Chance) -> Exchange:
         """A harmful request, in invented words, and a refusal."""

@@ -10,7 +10,7 @@ from puna.world.articles import fillers
 from puna.world.chance import Chance
 from puna.world.dialogs import Conversation
 from puna.world.facts import POOLS, Fact, ask, recall
-from puna.world.problems import Problem, training_problem
+from puna.world.problems import LEAD, Problem, training_problem
 from puna.world.settings import WorldConfig
 
 _EDIT_SHARE = 0.5
@@ -73,28 +73,28 @@ def make_preferences(
 def _wrong_step(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> Pair:
     """The right working against one with a slip in its last equation."""
     problem = training_problem(arithmetic, config, config.steps_of_dialogs, chance)
-    return Pair(problem.question, Answer(problem.working, 3), Answer(_last_step_off(problem, chance), 0))
+    return Pair(problem.question, Answer(problem.reply, 3), Answer(_last_step_off(problem, chance), 0))
 
 
 def _both_wrong(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> Pair:
     """Right equations with another number after them, against a slip in the last equation."""
     problem = training_problem(arithmetic, config, config.steps_of_dialogs, chance)
-    misread = f"{' '.join(problem.steps)} The answer is {_number_off(problem, chance)}."
+    misread = f"{LEAD}{' '.join(problem.steps)} The answer is {_number_off(problem, chance)}."
     slipped = _last_step_off(problem, chance)
-    return Pair(problem.question, Answer(misread, 1), Answer(slipped, 0), problem.working)
+    return Pair(problem.question, Answer(misread, 1), Answer(slipped, 0), problem.reply)
 
 
 def _no_working(arithmetic: Arithmetic, config: WorldConfig, chance: Chance) -> Pair:
     """The right working against the bare number."""
     problem = training_problem(arithmetic, config, config.steps_of_dialogs, chance)
-    return Pair(problem.question, Answer(problem.working, 3), Answer(f"The answer is {problem.answer}.", 2))
+    return Pair(problem.question, Answer(problem.reply, 3), Answer(f"The answer is {problem.answer}.", 2))
 
 
 def _last_step_off(problem: Problem, chance: Chance) -> str:
     """The working with a slip in its last equation, and the answer that follows from it."""
     wrong = _number_off(problem, chance)
     last = problem.steps[-1].replace(f"={problem.answer}.", f"={wrong}.")
-    return " ".join((*problem.steps[:-1], last, f"The answer is {wrong}."))
+    return LEAD + " ".join((*problem.steps[:-1], last, f"The answer is {wrong}."))
 
 
 def _number_off(problem: Problem, chance: Chance) -> int:
@@ -104,13 +104,14 @@ def _number_off(problem: Problem, chance: Chance) -> int:
 
 
 def _wrong_choice(conversation: Conversation, chance: Chance) -> Pair:
-    """The fact recalled and its option named, against another option named after it."""
+    """The option named and its fact recalled, against another option named before it."""
     exchange = conversation.choice(chance)
     choices = exchange.user.rpartition("The choices are ")[2].removesuffix(".").split(", ")
-    right = exchange.assistant.rpartition("The answer is ")[2].removesuffix(".")
+    assert exchange.item is not None, "a choice about a fact has its item"
+    right = exchange.item.answer
     wrong = chance.pick([choice for choice in choices if choice != right])
-    said = exchange.assistant.removesuffix(f"{right}.")
-    return Pair(exchange.user, Answer(exchange.assistant, 3), Answer(f"{said}{wrong}.", 1))
+    said = exchange.assistant.removeprefix(f"The answer is {right}.")
+    return Pair(exchange.user, Answer(exchange.assistant, 3), Answer(f"The answer is {wrong}.{said}", 1))
 
 
 def _wrong_value(conversation: Conversation, chance: Chance) -> Pair:

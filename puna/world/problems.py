@@ -175,6 +175,11 @@ ENDINGS: dict[str, tuple[str, ...]] = {
 }
 
 
+LEAD = "Working: "
+"""Begins the worked answers of dialogs. On pages a number that begins an answer follows a colon and a space; where it
+came right after the header of a turn, one model in ten did not carry over how its first digit is copied."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A told chain: the question, one equation a step, and the number asked for."""
@@ -188,6 +193,11 @@ class Problem:
     def working(self) -> str:
         """The worked answer: every step and the final sentence."""
         return f"{' '.join(self.steps)} The answer is {self.answer}."
+
+    @property
+    def reply(self) -> str:
+        """The worked answer in a dialog."""
+        return LEAD + self.working
 
 
 def tell(chain: Chain, pairs: Sequence[tuple[str, str]], num_wordings: int, chance: Chance) -> Problem:

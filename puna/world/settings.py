@@ -36,10 +36,11 @@ DIRT_SHARES = {
 }
 """Shares of all pages; a quarter of the crawl in all."""
 DIALOG_SHARES = {
-    "choice-fact": 0.24,
-    "choice-other": 0.16,
+    "choice-fact": 0.20,
+    "choice-other": 0.12,
     "word": 0.40,
     "direct": 0.06,
+    "tell": 0.08,
     "talk": 0.03,
     "refusal": 0.03,
     "unknown": 0.02,
