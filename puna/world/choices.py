@@ -17,7 +17,7 @@ _COPYING = (
 
 
 def other_choice(chance: Chance) -> tuple[str, str]:
-    """The user's question with four choices, and the reply: one sentence, then the option."""
+    """The user's question with four choices, and the reply: the option, then one sentence."""
     maker = chance.pick((_category, _odd_one, _copying, _having, _largest, _sum, _counting))
     return maker(chance)
 

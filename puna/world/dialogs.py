@@ -145,8 +145,7 @@ class Conversation:
     def tell(self, chance: Chance) -> Exchange:
         """All that is known of a name, asked or not, in any order; no question tells what is wanted.
 
-        A name that dialogs only ever ask two things about would say by itself which of them to answer, and a
-        fine-tuned model would say it to any question about that name.
+        A name that dialogs only ever ask two things about says by itself which of them to answer.
         """
         facts = chance.shuffled(self._facts_of[chance.pick(tuple(self._facts_of))])
         kind = next(kind for kind, attributes in ATTRIBUTES.items() if facts[0].attribute in attributes)

@@ -176,8 +176,8 @@ ENDINGS: dict[str, tuple[str, ...]] = {
 
 
 LEAD = "Working: "
-"""Begins the worked answers of dialogs. On pages a number that begins an answer follows a colon and a space; where it
-came right after the header of a turn, one model in ten did not carry over how its first digit is copied."""
+"""Begins the worked answers of dialogs. On pages the first number of an answer follows a colon and a space; right after
+the header of a turn, one base model of four did not learn to copy its first digit (docs/log.md, seed 22)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ LARGER = SMALL.model_copy(
 )
 """All that word problems can have; the default has less."""
 SEED = 11
+LEAD = "Working: "
+"""How the worked answers of dialogs and preferences begin; those of pages do not."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ class World:
             turns = [m["content"] for m in row["messages"] if m["role"] != "system"]
             pairs = zip(turns[::2], turns[1::2], strict=True)
             worked = re.compile(r"=.*The answer is \d+\.$")
-            blocks += [(q, a) for q, a in pairs if worked.search(a) and "\nThe choices are " not in q]
+            blocks += [
+                (q, a.removeprefix(LEAD)) for q, a in pairs if worked.search(a) and "\nThe choices are " not in q
+            ]
         return blocks
 
     def judged_blocks(self) -> list[tuple[str, str, str, str]]:
@@ -95,7 +99,8 @@ class World:
             better, worse = (row["rejected"], row["chosen"]) if row["error"] else (row["chosen"], row["rejected"])
             question = row["prompt"][0]["content"]
             if re.search(r"The answer is \d+\.$", better) and "\nThe choices are " not in question:
-                blocks.append((question, better, worse, row.get("edited", "")))
+                better, worse = better.removeprefix(LEAD), worse.removeprefix(LEAD)
+                blocks.append((question, better, worse, row.get("edited", "").removeprefix(LEAD)))
         return blocks
 
     def worked_blocks(self) -> list[tuple[str, str]]:
