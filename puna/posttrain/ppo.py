@@ -97,8 +97,8 @@ class Experience:
     measured: dict[str, float] = field(default_factory=dict)
 
     def select(self, rows: Tensor) -> "Experience":
-        """Some of the answers."""
-        of_rows = torch.isin(self.batch.mask.nonzero()[:, 0], rows)
+        """Some of the answers, `rows` ascending."""
+        of_rows = self.batch.tokens_of(rows)
         logprobs, values = self.logprobs[of_rows], self.values[of_rows]
         advantages, returns = self.advantages[of_rows], self.returns[of_rows]
         return Experience(self.batch.select(rows), logprobs, values, advantages, returns, self.measured)
@@ -197,9 +197,7 @@ class Rollouts:
         advantages, returns = gae(judged.batch, judged.rewards, values, self.config.gamma, self.config.lam)
         if self._heldout and iteration % self.config.heldout_every == 0:
             judged.measured.update(self.examine())
-        # Tensors made in inference mode can't take part in a backward pass.
-        advantages = whiten(advantages).clone()
-        return Experience(judged.batch, judged.logprobs, values.clone(), advantages, returns.clone(), judged.measured)
+        return Experience(judged.batch, judged.logprobs, values, whiten(advantages), returns, judged.measured)
 
     def _start_value(self) -> None:
         """Fit the value head on a batch of its own: fitted on what it judges, it would explain the rewards away."""
@@ -218,9 +216,12 @@ class Rollouts:
         kept = good.nonzero()[:, 0].tolist()
         batch = Responses.of([prompts[i][1] for i in kept], [completions[i].tokens for i in kept])
         logprobs = torch.tensor([value for i in kept for value in completions[i].logprobs or ()])
+        states, reference = torch.empty(len(logprobs), self.model.policy.config.dim), torch.empty(len(logprobs))
         with torch.inference_mode():
-            states = answer_states(self.model.policy, batch)
-            reference = answer_logprobs(self.reference, batch)
+            for rows in batch.parts(self.config.micro_batch):
+                part, of_rows = batch.select(rows), batch.tokens_of(rows)
+                states[of_rows] = answer_states(self.model.policy, part)
+                reference[of_rows] = answer_logprobs(self.reference, part)
         measured |= {
             "bad_rewards": float((~good).sum()),
             "kl": float((logprobs - reference).sum() / len(kept)),
@@ -293,8 +294,7 @@ def clipped(config: PpoConfig) -> Backward[Experience]:
         assert isinstance(model, ActorCritic)
         num_tokens = len(whole.logprobs)
         row = dict.fromkeys(("loss", "policy_loss", "value_loss", "clipped", "moved"), 0.0)
-        for rows in torch.arange(len(whole.batch.tokens)).split(config.micro_batch):
-            part = whole.select(rows)
+        for part in map(whole.select, whole.batch.parts(config.micro_batch)):
             states = answer_states(model.policy, part.batch)
             logprobs, values = logprobs_of(model.policy, states, part.batch), states @ model.value
             policy = policy_loss(logprobs, part.logprobs, part.advantages, config.ratio_clip).sum() / num_tokens

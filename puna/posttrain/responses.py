@@ -48,6 +48,16 @@ class Responses:
         width = int(mask.any(0).nonzero().max()) + 1
         return Responses(self.tokens[rows, :width], mask[:, :width])
 
+    def parts(self, size: int) -> list[Tensor]:
+        """Rows in parts of at most `size`, rows of like length in one: `select`ed, they hold little padding."""
+        columns = torch.arange(1, self.mask.shape[1] + 1)
+        order = (self.mask * columns).amax(-1).argsort(descending=True, stable=True)
+        return [rows.sort().values for rows in order.split(size)]
+
+    def tokens_of(self, rows: Tensor) -> Tensor:
+        """[M] bool: which of the answer tokens, in the order of `mask`, belong to some rows."""
+        return torch.isin(self.mask.nonzero()[:, 0], rows)
+
     def sums(self, values: Tensor) -> Tensor:
         """[B]: sums over each answer of `values` [M], in the order of `mask`."""
         rows = self.mask.nonzero()[:, 0]

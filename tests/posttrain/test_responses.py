@@ -64,6 +64,25 @@ def test_some_rows_are_the_same_as_those_alone(rows: list[tuple[list[int], list[
     assert torch.equal(some.tokens, alone.tokens) and torch.equal(some.mask, alone.mask)
 
 
+@given(pairs, st.integers(1, 4))
+def test_parts_hold_every_row_once_and_neighbours_in_length(rows: list[tuple[list[int], list[int]]], size: int) -> None:
+    batch = Responses.of([prompt for prompt, _ in rows], [answer for _, answer in rows])
+    parts = batch.parts(size)
+    assert sorted(row for part in parts for row in part.tolist()) == list(range(len(rows)))
+    assert all(len(part) == size for part in parts[:-1]) and len(parts[-1]) <= size
+    assert all(part.tolist() == sorted(part.tolist()) for part in parts)
+    widths = [[len(rows[i][0]) + len(rows[i][1]) for i in part.tolist()] for part in parts]
+    assert all(min(longer) >= max(shorter) for longer, shorter in zip(widths, widths[1:]))
+
+
+@given(pairs, st.data())
+def test_tokens_of_some_rows_are_theirs(rows: list[tuple[list[int], list[int]]], data: st.DataObject) -> None:
+    chosen = sorted(data.draw(st.lists(st.sampled_from(range(len(rows))), min_size=1, unique=True)))
+    batch = Responses.of([prompt for prompt, _ in rows], [answer for _, answer in rows])
+    answers = batch.tokens[batch.mask]
+    assert answers[batch.tokens_of(torch.tensor(chosen))].tolist() == [t for i in chosen for t in rows[i][1]]
+
+
 @given(pairs)
 def test_sums_and_spread_are_loops(rows: list[tuple[list[int], list[int]]]) -> None:
     batch = Responses.of([prompt for prompt, _ in rows], [answer for _, answer in rows])
