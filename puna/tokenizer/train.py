@@ -1,12 +1,10 @@
 """Train the tokenizer: documents -> byte-level BPE with Llama 3's split pattern and special tokens."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pydantic
-from tokenizers import Tokenizer as FastTokenizer
-from tokenizers import models, trainers
 
 from puna.base.config import Config
 from puna.base.errors import DataError
@@ -15,6 +13,8 @@ from puna.base.records import Document, read_documents
 from puna.base.rng import hash64
 from puna.tokenizer import huggingface, special
 from puna.tokenizer.bpe import MODEL_FILE, Tokenizer, special_ids, split_pattern
+from puna.tokenizer.count import count_pieces
+from puna.tokenizer.merge import train_merges
 
 _MEASURED_BYTES = 2_000_000
 _PROBE = "Question: The mill sells 3 sacks for 27 coins. 🦙 ¿Cuánto cuesta uno? 一袋多少钱？"
@@ -45,41 +45,36 @@ def run(config: TokenizerConfig, inputs: Inputs, out: StageOutput) -> None:
     if all(out.done(name) for name in names):
         tokenizer = Tokenizer.load(out.path)
     else:
-        out.progress(0, 3, "reading")
-        texts = [document.text for document in sample(lambda: read_documents(folder), config.sample_bytes, out.seed)]
-        out.progress(1, 3, "training")
-        tokenizer = train(texts, config)
+        texts = (document.text for document in sample(lambda: read_documents(folder), config.sample_bytes, out.seed))
+        tokenizer = train(texts, config, out.threads, lambda done, total: out.progress(done, total, "tokens"))
         for name, content in tokenizer.files().items():
             with out.unit(name) as unit:
                 unit.path.write_bytes(content)
-    out.progress(2, 3, "measuring")
     measured = sample(lambda: read_documents(folder), _MEASURED_BYTES, out.seed + 1)
     report(tokenizer, measure(tokenizer, measured, out.threads), out)
-    out.progress(3, 3, "measured")
 
 
-def train(texts: list[str], config: TokenizerConfig) -> Tokenizer:
-    """Byte-level BPE (Sennrich 2016) on `texts`; the same for every order and number of threads.
+def train(
+    texts: Iterable[str],
+    config: TokenizerConfig,
+    threads: int = 1,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Tokenizer:
+    """Byte-level BPE on `texts`; the same for every order of them and number of threads.
 
-    The `tokenizers` library counts and merges; only the order of its tokens is kept, as ranks.
+    on_progress(tokens, all) is called now and then. Raises DataError if the texts are too few for the vocabulary.
     """
     num_ranks = config.vocab_size - config.num_special
-    pattern = split_pattern(config.digits)
-    fast = FastTokenizer(models.BPE())
-    fast.pre_tokenizer = huggingface.pieces(pattern)
     spelling = huggingface.byte_spelling()
-    trainer = trainers.BpeTrainer(
-        vocab_size=num_ranks, initial_alphabet=list(spelling.values()), special_tokens=[], show_progress=False
-    )
-    fast.train_from_iterator(texts, trainer)
-    unspelling = {char: byte for byte, char in spelling.items()}
-    ranks = {bytes(unspelling[char] for char in name): rank for name, rank in fast.get_vocab().items()}
-    if len(ranks) < num_ranks:
+    first_ids = [sorted(spelling.values()).index(spelling[byte]) for byte in range(256)]
+    tokens = train_merges(count_pieces(texts, config.digits, threads), first_ids, num_ranks, on_progress)
+    if len(tokens) < num_ranks:
         raise DataError(
             f"expected text enough for a vocabulary of {config.vocab_size}, came enough for "
-            f"{len(ranks) + config.num_special}; give more documents or lower vocab_size"
+            f"{len(tokens) + config.num_special}; give more documents or lower vocab_size"
         )
-    return Tokenizer(ranks, special_ids(num_ranks, config.num_special), pattern)
+    ranks = {token: rank for rank, token in enumerate(tokens)}
+    return Tokenizer(ranks, special_ids(num_ranks, config.num_special), split_pattern(config.digits))
 
 
 def sample(read: Callable[[], Iterator[Document]], max_bytes: int, seed: int) -> Iterator[Document]:

@@ -1,5 +1,6 @@
 """Log-probabilities of answers: written out, batched = alone, and the same as the sampler's."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_parts_hold_every_row_once_and_neighbours_in_length(rows: list[tuple[lis
     assert all(len(part) == size for part in parts[:-1]) and len(parts[-1]) <= size
     assert all(part.tolist() == sorted(part.tolist()) for part in parts)
     widths = [[len(rows[i][0]) + len(rows[i][1]) for i in part.tolist()] for part in parts]
-    assert all(min(longer) >= max(shorter) for longer, shorter in zip(widths, widths[1:]))
+    assert all(min(longer) >= max(shorter) for longer, shorter in itertools.pairwise(widths))
 
 
 @given(pairs, st.data())
