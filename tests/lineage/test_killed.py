@@ -17,7 +17,7 @@ def _job(recipe: Any, out: Path, *job: object) -> dict[str, Any]:
     path = out.with_suffix(".json")
     path.write_text(recipe.model_dump_json())
     command = [sys.executable, str(DRIVER), str(path), str(out), *map(str, job)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=3000)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=7200)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
