@@ -87,6 +87,8 @@ def test_a_router_with_a_bias_is_read_back_by_us_and_refused_by_others(tmp_path:
 
 def test_a_reward_model_with_experts_is_one_of_mixtrals(tmp_path: Path) -> None:
     save_model(model_of(), None, tmp_path, score=torch.arange(24.0))
+    values = json.loads((tmp_path / "config.json").read_text())
+    assert values["architectures"] == ["MixtralForSequenceClassification"]
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert type(theirs) is transformers.MixtralForSequenceClassification
     assert torch.equal(theirs.score.weight[0], load_score(tmp_path))
