@@ -100,9 +100,9 @@ def test_losses_token_by_token_add_up() -> None:
 MEMORY = """
 import json, resource, sys, torch
 from puna.pretrain.loss import LossConfig, loss_sums
-hidden = torch.randn(1, 160, 16, requires_grad=True)
+hidden = torch.randn(1, 320, 16, requires_grad=True)
 weight = torch.randn(128_256, 16, requires_grad=True)
-targets = torch.randint(128_256, (1, 160))
+targets = torch.randint(128_256, (1, 320))
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 loss_sums(hidden[:, :8], weight, targets[:, :8], LossConfig(chunk_tokens=8))[0].backward()
@@ -117,10 +117,10 @@ print(json.dumps(peaks))
 
 
 def test_logits_of_llamas_vocabulary_never_exist_whole() -> None:
-    """In a process of its own, whose peak is measured: chunks of 16 tokens stay far below the logits of 160."""
+    """In a process of its own, whose peak is measured: chunks of 16 tokens stay far below the logits of 320."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True, env=environment)
     before, chunked, whole = json.loads(done.stdout)
-    logits_bytes = 160 * 128_256 * 4
-    assert chunked - before < 0.4 * logits_bytes
+    logits_bytes = 320 * 128_256 * 4
+    assert chunked - before < 0.6 * logits_bytes
     assert whole - before > 1.5 * logits_bytes
