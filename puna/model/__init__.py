@@ -6,7 +6,6 @@ from puna.model.config import PRESETS, LlamaConfig
 from puna.model.convert.huggingface import load_model, save_model
 from puna.model.feed_forward import Routing
 from puna.model.llama import Llama
-from puna.model.upcycling import upcycled
 
 __all__ = [
     "PRESETS",
@@ -18,5 +17,4 @@ __all__ = [
     "SlotCache",
     "load_model",
     "save_model",
-    "upcycled",
 ]

@@ -16,7 +16,8 @@ from puna.base.files import refusing_full_disk
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import write_jsonl
 from puna.base.rng import hash64
-from puna.model import Llama, LlamaConfig, load_model, save_model, upcycled
+from puna.model import Llama, LlamaConfig, load_model, save_model
+from puna.model.upcycling import upcycled
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.loader import Loader
 from puna.pretrain.loop import LoopConfig, loss_panel, mean_loss, train

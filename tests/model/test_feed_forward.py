@@ -10,9 +10,10 @@ import transformers
 from torch import Tensor
 
 from puna.base.errors import ConfigError
-from puna.model import Llama, LlamaConfig, Routing, SlotCache, save_model, upcycled
+from puna.model import Llama, LlamaConfig, Routing, SlotCache, save_model
 from puna.model.convert.huggingface import huggingface_name
 from puna.model.feed_forward import Experts, FeedForward
+from puna.model.upcycling import upcycled
 
 CONFIG = LlamaConfig(
     dim=24, layers=2, heads=4, kv_heads=2, ffn_dim=40, vocab_size=67, num_experts=4, experts_per_token=2
