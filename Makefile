@@ -22,6 +22,7 @@ check: $(VENV)/.dev
 	$(RUN)/python -m pytest tests/architecture
 
 bench: $(VENV)/.dev
+	$(RUN)/python -m benchmarks.model
 	$(RUN)/python -m benchmarks.train
 
 $(VENV)/.core: pyproject.toml constraints.txt

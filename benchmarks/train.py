@@ -41,8 +41,8 @@ def main() -> None:
 def _case(name: str, runs: int, steps: int) -> dict[str, Any]:
     (dim, layers, heads, kv_heads, ffn, vocab), rows, tokens = CASES[name]
     shape = LlamaConfig(dim, layers, heads, kv_heads, ffn, vocab, max_position=tokens)
-    ours, theirs = Llama(shape), _their_model(shape)
-    _copy_weights(ours, theirs)
+    ours, theirs = Llama(shape), their_model(shape)
+    copy_weights(ours, theirs)
     drawn = torch.randint(vocab, (rows, tokens + 1), generator=torch.Generator().manual_seed(0))
     positions = torch.arange(tokens).expand(rows, tokens)
     batch = Batch(drawn[:, :-1], drawn[:, 1:], positions, torch.zeros(rows, tokens, dtype=torch.int64))
@@ -89,7 +89,8 @@ def _their_step(
     return work, losses
 
 
-def _their_model(shape: LlamaConfig) -> LlamaForCausalLM:
+def their_model(shape: LlamaConfig) -> LlamaForCausalLM:
+    """transformers' Llama of the same shape, with weights of its own."""
     return LlamaForCausalLM(
         TheirConfig(
             hidden_size=shape.dim,
@@ -107,7 +108,8 @@ def _their_model(shape: LlamaConfig) -> LlamaForCausalLM:
     )
 
 
-def _copy_weights(ours: Llama, theirs: LlamaForCausalLM) -> None:
+def copy_weights(ours: Llama, theirs: LlamaForCausalLM) -> None:
+    """Give `theirs` the weights of `ours`."""
     target = dict(theirs.named_parameters())
     with torch.no_grad():
         for name, parameter in ours.named_parameters():

@@ -4,6 +4,17 @@ from puna.model.attention import AttentionContext, KVCache
 from puna.model.cache import SlotCache
 from puna.model.config import PRESETS, LlamaConfig
 from puna.model.convert.huggingface import load_model, save_model
+from puna.model.feed_forward import Routing
 from puna.model.llama import Llama
 
-__all__ = ["PRESETS", "AttentionContext", "KVCache", "Llama", "LlamaConfig", "SlotCache", "load_model", "save_model"]
+__all__ = [
+    "PRESETS",
+    "AttentionContext",
+    "KVCache",
+    "Llama",
+    "LlamaConfig",
+    "Routing",
+    "SlotCache",
+    "load_model",
+    "save_model",
+]

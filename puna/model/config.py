@@ -20,7 +20,9 @@ class LlamaConfig:
     """Sizes of one Llama (Llama 3 paper, table 3).
 
     `head_dim` 0 means dim / heads. `rope_scaling` is None or the dict of Hugging Face's config.json with rope_type
-    "llama3" (Llama 3.1). `tied`: one matrix for input and output, as in Llama 3.2 1B and 3B.
+    "llama3" (Llama 3.1). `tied`: one matrix for input and output, as in Llama 3.2 1B and 3B. `num_experts` above 1: a
+    layer has so many feed-forward parts of width `ffn_dim`, of which a token uses `experts_per_token` (`Experts`);
+    `router_bias`: chosen with a bias that evens out their load.
 
     Raises ConfigError if the sizes do not fit together.
     """
@@ -37,9 +39,12 @@ class LlamaConfig:
     norm_eps: float = 1e-5
     tied: bool = True
     head_dim: int = 0
+    num_experts: int = 1
+    experts_per_token: int = 1
+    router_bias: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("dim", "layers", "heads", "kv_heads", "ffn_dim", "vocab_size", "max_position"):
+        for name in ("dim", "layers", "heads", "kv_heads", "ffn_dim", "vocab_size", "max_position", "num_experts"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}: expected at least 1, came {getattr(self, name)}")
         if self.heads % self.kv_heads:
@@ -50,6 +55,11 @@ class LlamaConfig:
             object.__setattr__(self, "head_dim", self.dim // self.heads)
         if self.head_dim % 2:
             raise ConfigError(f"model.head_dim: expected an even number (RoPE turns pairs), came {self.head_dim}")
+        if not 1 <= self.experts_per_token <= self.num_experts:
+            came = f"came {self.experts_per_token}"
+            raise ConfigError(f"model.experts_per_token: expected 1 to num_experts = {self.num_experts}, {came}")
+        if self.router_bias and self.num_experts == 1:
+            raise ConfigError("model.router_bias: expected num_experts above 1, came 1; a dense layer has no router")
         if self.rope_scaling is not None:
             _check_rope_scaling(self.rope_scaling)
 
@@ -60,10 +70,19 @@ class LlamaConfig:
         """Parameters counted by formula: 8,030,261,248 for `PRESETS["8B"]`.
 
         A layer has the projections q and o (2 D H C), k and v (2 D K C), gate, up and down (3 D F) and two norms (2 D);
-        around the layers stand the embedding, the output matrix unless tied (V D each) and the last norm (D).
+        around the layers stand the embedding, the output matrix unless tied (V D each) and the last norm (D). With E
+        experts it has E times gate, up and down, and the router (E D, and E with a bias).
         """
+        return self._count(self.num_experts)
+
+    def num_active_parameters(self) -> int:
+        """Parameters that one token uses: `experts_per_token` experts instead of all. 12.9B of Mixtral 8x7B's 46.7B."""
+        return self._count(self.experts_per_token)
+
+    def _count(self, experts: int) -> int:
         attention = 2 * self.dim * self.head_dim * (self.heads + self.kv_heads)
-        layer = attention + 3 * self.dim * self.ffn_dim + 2 * self.dim
+        router = 0 if self.num_experts == 1 else self.num_experts * (self.dim + self.router_bias)
+        layer = attention + 3 * self.dim * self.ffn_dim * experts + router + 2 * self.dim
         matrices = 1 if self.tied else 2
         return self.layers * layer + matrices * self.vocab_size * self.dim + self.dim
 

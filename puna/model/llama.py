@@ -1,6 +1,6 @@
 """The model: token ids -> logits. One definition for training, sampling, scoring and serving.
 
-B batch, T tokens, D model width, H query heads, K key/value heads, C head width, F feed-forward width, V vocabulary.
+B batch, T tokens, D model width, H query heads, K key/value heads, C head width, V vocabulary.
 """
 
 import math
@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from puna.model.attention import AttentionContext, KVCache, attend
 from puna.model.config import LlamaConfig
+from puna.model.feed_forward import Experts, FeedForward, Routing
 from puna.model.rope import apply_rope, rope_frequencies, rope_tables
 
 
 class Llama(nn.Module):
     """Llama 3: a pre-norm decoder with grouped-query attention, RoPE, SwiGLU and RMSNorm.
+
+    With `config.num_experts` above 1 each SwiGLU is a mixture of experts, as in Mixtral.
 
     Weights are drawn on construction from `seed` alone (see `initialise`). Under `torch.device("meta")` none are made.
     """
@@ -52,15 +55,19 @@ class Llama(nn.Module):
         positions: Tensor | None = None,
         documents: Tensor | None = None,
         cache: KVCache | None = None,
+        routing: Routing | None = None,
     ) -> Tensor:
-        """The state [B, T, D] that `output_weight` turns into logits; arguments as for `forward`."""
+        """The state [B, T, D] that `output_weight` turns into logits; arguments as for `forward`.
+
+        routing: what training asks of the experts and learns from them, if the model has any.
+        """
         context = AttentionContext.of(tokens, positions, documents, cache)
         x = self.embedding(tokens)
         if self.frequencies.device != tokens.device:
             self.frequencies = self.frequencies.to(tokens.device)
         rope = rope_tables(self.frequencies, context.positions, x.dtype)
         for layer in self.layers:
-            x = layer(x, rope, context)
+            x = layer(x, rope, context, routing)
         return self.norm(x)
 
     @property
@@ -80,10 +87,10 @@ class Llama(nn.Module):
         residual_std = std / math.sqrt(2 * self.config.layers)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 1:
-                parameter.fill_(1.0)
+                parameter.fill_(0.0 if name.endswith("router_bias") else 1.0)
                 continue
             drawn = torch.empty(parameter.shape, dtype=torch.float32, device="cpu").normal_(generator=generator)
-            writes_residual = name.endswith(("attention.o.weight", "feed_forward.down.weight"))
+            writes_residual = name.endswith((".o.weight", ".down.weight"))
             parameter.copy_(drawn * (residual_std if writes_residual else std))
 
 
@@ -95,11 +102,13 @@ class Layer(nn.Module):
         self.attention_norm = RMSNorm(config.dim, config.norm_eps)
         self.attention = Attention(config, index)
         self.feed_forward_norm = RMSNorm(config.dim, config.norm_eps)
-        self.feed_forward = FeedForward(config.dim, config.ffn_dim)
+        self.feed_forward = FeedForward(config.dim, config.ffn_dim) if config.num_experts == 1 else Experts(config)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], context: AttentionContext) -> Tensor:
+    def forward(
+        self, x: Tensor, rope: tuple[Tensor, Tensor], context: AttentionContext, routing: Routing | None = None
+    ) -> Tensor:
         x = x + self.attention(self.attention_norm(x), rope, context)
-        return x + self.feed_forward(self.feed_forward_norm(x))
+        return x + self.feed_forward(self.feed_forward_norm(x), routing)
 
 
 class Attention(nn.Module):
@@ -118,19 +127,6 @@ class Attention(nn.Module):
         q, k, v = (project(x).unflatten(-1, (-1, self.head_dim)) for project in (self.q, self.k, self.v))
         out = attend(apply_rope(q, *rope), apply_rope(k, *rope), v, context, self.index)
         return self.o(out.flatten(-2))
-
-
-class FeedForward(nn.Module):
-    """SwiGLU (Shazeer 2020): down(silu(gate(x)) * up(x))."""
-
-    def __init__(self, dim: int, ffn_dim: int) -> None:
-        super().__init__()
-        self.gate = _linear(dim, ffn_dim)
-        self.up = _linear(dim, ffn_dim)
-        self.down = _linear(ffn_dim, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
 class RMSNorm(nn.Module):

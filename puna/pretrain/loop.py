@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from puna.base.config import Hardware
 from puna.base.errors import RunError
@@ -36,6 +36,8 @@ class LoopConfig(OptimizerConfig):
 B = TypeVar("B")
 Backward = Callable[[nn.Module, B], dict[str, float]]
 """Adds a batch's gradients to the model and returns what to log of it: `loss`, `targets` and what else is measured."""
+PartLoss = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, Tensor]]]
+"""What to minimise over a micro-batch, and what to log of it (`loss` and others), all as sums over its targets."""
 
 
 def train(
@@ -104,28 +106,35 @@ def train_step(
     return {**row, "lr": lr, "grad_norm": norm}
 
 
-def language_modelling(micro_batch: int) -> Backward[Batch]:
-    """Cross-entropy as the mean over the targets of the whole batch, computed `micro_batch` rows at a time."""
+def language_modelling(micro_batch: int, part_loss: PartLoss | None = None) -> Backward[Batch]:
+    """A mean over the targets of the whole batch, computed `micro_batch` rows at a time; cross-entropy by default."""
+    losses = part_loss or plain_loss
 
     def backward(model: nn.Module, batch: Batch) -> dict[str, float]:
-        targets, total = max(1, batch.num_targets), 0.0
+        targets, row = max(1, batch.num_targets), dict[str, float]()
         for part in batch.split(micro_batch):
-            logits = model(part.tokens, positions=part.positions, documents=part.documents)
-            loss = cross_entropy_sum(logits, part.targets) / targets
-            loss.backward()
-            total += loss.item()
-        return {"loss": total, "targets": targets}
+            objective, sums = losses(model, part)
+            (objective / targets).backward()
+            for name, value in sums.items():
+                row[name] = row.get(name, 0.0) + (value.detach() / targets).item()
+        return {**row, "targets": targets}
 
     return backward
 
 
-def mean_loss(model: nn.Module, batches: list[Batch]) -> float:
+def plain_loss(model: nn.Module, part: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy alone."""
+    logits = model(part.tokens, positions=part.positions, documents=part.documents)
+    loss = cross_entropy_sum(logits, part.targets)
+    return loss, {"loss": loss}
+
+
+def mean_loss(model: nn.Module, batches: list[Batch], part_loss: PartLoss = plain_loss) -> float:
     """Mean nats a target over `batches`, without gradients."""
     total, targets = 0.0, 0
     with torch.inference_mode():
         for batch in batches:
-            logits = model(batch.tokens, positions=batch.positions, documents=batch.documents)
-            total += cross_entropy_sum(logits, batch.targets).item()
+            total += part_loss(model, batch)[1]["loss"].item()
             targets += batch.num_targets
     return total / max(1, targets)
 

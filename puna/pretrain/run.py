@@ -16,10 +16,13 @@ from puna.base.files import refusing_full_disk
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import write_jsonl
 from puna.base.rng import hash64
-from puna.model import Llama, LlamaConfig
-from puna.model.convert.huggingface import save_model
+from puna.model import Llama, LlamaConfig, load_model, save_model
+from puna.model.upcycling import upcycled
+from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.loader import Loader
-from puna.pretrain.loop import LoopConfig, language_modelling, loss_panel, mean_loss, train
+from puna.pretrain.loop import LoopConfig, loss_panel, mean_loss, train
+from puna.pretrain.loss import LossConfig
+from puna.pretrain.objective import dense_loss, pretraining
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import TokenShards
 
@@ -30,6 +33,7 @@ class ShapeConfig(Config):
     """The shape of the model; the vocabulary is the tokenizer's. Defaults: the nano model, 1.0M parameters.
 
     init_std: of the weights at the start. 0.02 suits widths of thousands; about 0.7 / sqrt(dim) learns faster at 128.
+    num_experts: feed-forward parts of a layer, each of `ffn_dim`; with more than one a token uses `experts_per_token`.
     """
 
     dim: int = Field(default=128, ge=8)
@@ -41,12 +45,16 @@ class ShapeConfig(Config):
     max_position: int = Field(default=1024, ge=8)
     tied: bool = True
     init_std: float = Field(default=0.02, gt=0)
+    num_experts: int = Field(default=1, ge=1)
+    experts_per_token: int = Field(default=1, ge=1)
 
 
 class PretrainConfig(LoopConfig):
     """Settings of pretraining. `num_tokens` counts rows x row_tokens, padding included."""
 
     model: ShapeConfig = Field(default_factory=ShapeConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
+    experts: ExpertsConfig = Field(default_factory=ExpertsConfig)
     num_tokens: int = Field(default=2_000_000, ge=1)
     row_tokens: int = Field(default=256, ge=8)
     batch_rows: int = Field(default=16, ge=1)
@@ -66,13 +74,15 @@ class ShardSequences:
 
 
 def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
-    """Train a base model. Inputs: `tokens` (train/, heldout/), `tokenizer`."""
+    """Train a base model. Inputs: `tokens` (train/, heldout/), `tokenizer`; for `loss.keep` below 1 the `reference`, a
+    model folder of the same tokenizer; and if experts are to begin as copies, the model folder `dense`."""
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
-    model = new_model(config.model, tokenizer, out.seed)
+    reference = _reference(config.loss, inputs, tokenizer)
+    model = _first_model(config, inputs, tokenizer, out.seed)
     loader = _loader(inputs.one("tokens") / "train", tokenizer, config, out.seed)
     validation = _validation(inputs.one("tokens") / "heldout", tokenizer, config)
     num_steps = max(1, config.num_tokens // (config.batch_rows * config.row_tokens))
-    backward = language_modelling(config.micro_batch)
+    backward = pretraining(config.micro_batch, config.loss, config.experts, reference)
     log = train(model, loader.batch, num_steps, config, out, backward, validate=validation)
     save_base(model, tokenizer, log, out)
     packing = loader.packing
@@ -87,19 +97,18 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
     )
     if "validation" in log[-1]:
         out.metric(validation_loss=log[-1]["validation"])
+    if model.config.num_experts > 1:
+        out.metric(num_active_parameters=model.config.num_active_parameters())
+        out.metric(**{name: log[-1][name] for name in ("balance_loss", "expert_load", "dropped")})
     out.panels.append(loss_panel(log, "Pretraining loss"))
 
 
-def new_model(shape: ShapeConfig, tokenizer: Tokenizer, seed: int) -> Llama:
+def new_model(shape: ShapeConfig, tokenizer: Tokenizer, seed: int, router_bias: bool = False) -> Llama:
     """A fresh model whose weights depend on the seed and the shape alone.
 
     Raises ConfigError if heads, key/value heads and width do not divide.
     """
-    try:
-        config = LlamaConfig(vocab_size=tokenizer.vocab_size, **shape.model_dump(exclude={"init_std"}))
-    except ValueError as error:
-        raise ConfigError(f"pretrain.model: {error}") from None
-    model = Llama(config)
+    model = Llama(_model_config(shape, tokenizer, router_bias))
     model.initialise(hash64(seed, "init") >> 1, shape.init_std)
     return model
 
@@ -122,6 +131,51 @@ def adopt(folder: Path, out: StageOutput) -> None:
                 unit.path.write_bytes(file.read_bytes())
 
 
+def _model_config(shape: ShapeConfig, tokenizer: Tokenizer, router_bias: bool) -> LlamaConfig:
+    sizes = shape.model_dump(exclude={"init_std"})
+    try:
+        return LlamaConfig(vocab_size=tokenizer.vocab_size, router_bias=router_bias, **sizes)
+    except ValueError as error:
+        raise ConfigError(f"pretrain.model: {error}") from None
+
+
+def _first_model(config: PretrainConfig, inputs: Inputs, tokenizer: Tokenizer, seed: int) -> Llama:
+    """The model that training begins with: fresh, or the experts copied from the input `dense`."""
+    shape, router_bias = config.model, config.experts.bias_rate > 0
+    if shape.num_experts > 1 and shape.experts_per_token == 1:
+        raise ConfigError(
+            "pretrain.model.experts_per_token: expected at least 2 with experts, came 1; the weight of a single choice "
+            "is always 1, so its router would learn nothing"
+        )
+    if shape.num_experts == 1 and config.experts != ExpertsConfig():
+        raise ConfigError("pretrain.experts: expected no settings for a dense model; set model.num_experts above 1")
+    if not inputs.has("dense"):
+        return new_model(shape, tokenizer, seed, router_bias)
+    dense = _load_alike(inputs.one("dense"), tokenizer)
+    expected = _model_config(shape, tokenizer, router_bias)
+    model = upcycled(dense, shape.num_experts, shape.experts_per_token, hash64(seed, "routers") >> 1, router_bias)
+    for name, value in expected.to_dict().items():
+        if model.config.to_dict()[name] != value:
+            came = model.config.to_dict()[name]
+            raise ConfigError(f"pretrain.model.{name}: expected {came} as in the input dense, came {value}")
+    return model
+
+
+def _reference(loss: LossConfig, inputs: Inputs, tokenizer: Tokenizer) -> Llama | None:
+    """The frozen model that selects tokens. Raises ConfigError if it is given and not used, or knows other tokens."""
+    if loss.keep == 1.0:
+        if inputs.has("reference"):
+            raise ConfigError("pretrain.loss.keep: expected less than 1 with the input reference, came 1.0")
+        return None
+    return _load_alike(inputs.one("reference"), tokenizer)
+
+
+def _load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
+    if Tokenizer.load(folder).fingerprint != tokenizer.fingerprint:
+        raise ConfigError(f"{folder}: expected a model with the tokenizer of this stage, came one with another")
+    return load_model(folder)
+
+
 def _loader(folder: Path, tokenizer: Tokenizer, config: PretrainConfig, seed: int) -> Loader:
     shards = TokenShards(folder, tokenizer.fingerprint)
     return Loader(ShardSequences(shards), config.row_tokens, config.batch_rows, seed)
@@ -136,6 +190,6 @@ def _validation(folder: Path, tokenizer: Tokenizer, config: PretrainConfig):  # 
     batches = [loader.gather(rows[i : i + config.micro_batch]) for i in range(0, len(rows), config.micro_batch)]
 
     def validate(model: nn.Module) -> float:
-        return mean_loss(model, batches)
+        return mean_loss(model, batches, dense_loss(config.loss))
 
     return validate

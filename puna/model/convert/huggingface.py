@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from puna.base.errors import ArtifactError, ConfigError
 from puna.base.files import read_json, refusing_full_disk, sync_file, sync_folder, write_atomic, write_json
 from puna.model.config import LlamaConfig
+from puna.model.convert.mixtral import MODEL_TYPES, mixtral_name, mixtral_to_json, read_mixtral
 from puna.model.llama import Llama
 
 SHARD_BYTES = 5_000_000_000
@@ -76,7 +77,8 @@ def save_model(
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     values = config_to_json(model.config, tokenizer, dtype)
     if score is not None:
-        values |= {"architectures": ["LlamaForSequenceClassification"], "id2label": {"0": "reward"}}
+        architecture = values["architectures"][0].replace("CausalLM", "SequenceClassification")
+        values |= {"architectures": [architecture], "id2label": {"0": "reward"}}
         values |= {"label2id": {"reward": 0}, "tie_word_embeddings": True}
     write_json(folder / "config.json", values)
     write_json(folder / "generation_config.json", _generation_config(tokenizer))
@@ -126,11 +128,14 @@ def load_score(folder: Path | str, dtype: torch.dtype = torch.float32) -> Tensor
 
 
 def huggingface_name(name: str) -> str:
-    """Our name in their spelling: layers.0.attention.q.weight is model.layers.0.self_attn.q_proj.weight."""
+    """Our name in their spelling: layers.0.attention.q.weight is model.layers.0.self_attn.q_proj.weight.
+
+    Experts are spelled as Mixtral's.
+    """
     if name in _OUTER:
         return _OUTER[name]
     _, index, inner = name.removesuffix(".weight").split(".", 2)
-    return f"model.layers.{index}.{_INNER[inner]}.weight"
+    return f"model.layers.{index}.{mixtral_name(inner) or _INNER[inner]}.weight"
 
 
 def config_to_json(config: LlamaConfig, tokenizer: SavedTokenizer | None, dtype: str = "float32") -> dict[str, Any]:
@@ -160,6 +165,7 @@ def config_to_json(config: LlamaConfig, tokenizer: SavedTokenizer | None, dtype:
         "use_cache": True,
         "dtype": dtype,
         "torch_dtype": dtype,
+        **mixtral_to_json(config),
         **_special_ids(tokenizer),
     }
 
@@ -171,7 +177,7 @@ def read_config(folder: Path) -> LlamaConfig:
         raise ArtifactError(f"expected a model folder with config.json at {folder}, found none")
     values = read_json(path)
     for name, expected in (
-        ("model_type", "llama"),
+        ("model_type", values["model_type"] if values.get("model_type") in MODEL_TYPES else "llama"),
         ("hidden_act", "silu"),
         ("attention_bias", False),
         ("mlp_bias", False),
@@ -196,6 +202,7 @@ def read_config(folder: Path) -> LlamaConfig:
             rope_scaling=None if kind == "default" else scaling,
             norm_eps=values.get("rms_norm_eps", 1e-6),
             tied=values.get("tie_word_embeddings", False),
+            **read_mixtral(values, path),
         )
     except KeyError as error:
         raise ArtifactError(f"{path}: expected {error.args[0]}, found none") from None
@@ -260,4 +267,5 @@ def _read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
 
 def _set_parameter(model: nn.Module, name: str, tensor: Tensor) -> None:
     owner, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(owner), leaf, nn.Parameter(tensor))
+    trained = model.get_parameter(name).requires_grad
+    setattr(model.get_submodule(owner), leaf, nn.Parameter(tensor, requires_grad=trained))

@@ -1,0 +1,69 @@
+"""Training a mixture of experts: keep their load even, and measure it.
+
+Two ways, together or alone: a loss that pulls the routers (Fedus 2021), and a bias for the choice that is moved against
+the load and leaves the gradients alone (Wang 2024, used in DeepSeek-V3).
+
+N tokens, E experts, k experts a token, L layers.
+"""
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from puna.base.config import Config
+from puna.model import Llama, Routing
+from puna.model.feed_forward import Experts, Routed
+
+
+class ExpertsConfig(Config):
+    """How experts are kept busy; as it stands, nothing is done.
+
+    balance_weight: of the balance loss (Fedus 2021: 0.01). bias_rate: what each expert's bias moves a step (Wang 2024:
+    0.001). capacity_factor: the most an expert takes, times an even share of a micro-batch (0: all that come).
+    """
+
+    balance_weight: float = Field(default=0.0, ge=0)
+    bias_rate: float = Field(default=0.0, ge=0)
+    capacity_factor: float = Field(default=0.0, ge=0)
+
+
+def balance_loss(routed: Routed) -> Tensor:
+    """E * sum over experts of (share of tokens that chose it) * (its mean probability): Fedus 2021, eq. 4 to 6.
+
+    With k choices a token the shares sum to k, and k is the value of an even load.
+    """
+    num_experts = routed.probabilities.shape[1]
+    shares = _counts(routed) / max(1, len(routed.chosen))
+    return num_experts * (shares * routed.probabilities.mean(0)).sum()
+
+
+class ExpertLoad:
+    """What the experts of every layer did with one batch, added up over its micro-batches."""
+
+    def __init__(self) -> None:
+        self._counts = torch.zeros(0)
+        self._num_dropped = 0
+
+    def add(self, routing: Routing) -> None:
+        """Count a micro-batch."""
+        counts = torch.stack([_counts(routed) for routed in routing.layers])
+        self._counts = self._counts + counts if len(self._counts) else counts
+        self._num_dropped += sum(routed.num_dropped for routed in routing.layers)
+
+    def row(self) -> dict[str, float]:
+        """`expert_load`: the busiest expert's load by the mean, of the worst layer; `dropped`: share of choices."""
+        worst = (self._counts.amax(1) / self._counts.mean(1)).max()
+        return {"expert_load": worst.item(), "dropped": self._num_dropped / self._counts.sum().item()}
+
+    def move_biases(self, model: Llama, rate: float) -> None:
+        """Raise the bias of experts with less than the mean load by `rate`, lower the others' (Wang 2024, alg. 1)."""
+        routers = [layer.feed_forward for layer in model.layers]
+        for experts, counts in zip(routers, self._counts, strict=True):
+            assert isinstance(experts, Experts) and experts.router_bias is not None
+            experts.router_bias.data += rate * (counts.mean() - counts).sign()
+
+
+def _counts(routed: Routed) -> Tensor:
+    """Choices of each expert, [E]."""
+    return F.one_hot(routed.chosen.flatten(), routed.probabilities.shape[1]).sum(0).float()

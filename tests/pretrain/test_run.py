@@ -1,0 +1,114 @@
+"""The pretrain stage with experts and with a reference: what it writes, and which settings it refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from puna.base.errors import ConfigError, DataError
+from puna.base.output import Inputs, StageOutput
+from puna.base.records import Document, read_jsonl, write_documents
+from puna.model import Llama, LlamaConfig, load_model, save_model
+from puna.pretrain.run import PretrainConfig, run
+from puna.tokenizer import Tokenizer
+from puna.tokenizer.bpe import special_ids, split_pattern
+from puna.tokenizer.shards import TokensConfig
+from puna.tokenizer.shards import run as make_shards
+
+SHAPE = {"dim": 16, "layers": 2, "heads": 2, "kv_heads": 1, "ffn_dim": 32, "max_position": 64}
+LOOP = {"num_tokens": 1024, "row_tokens": 32, "batch_rows": 4, "micro_batch": 4, "checkpoint_interval_s": 1e9}
+EXPERTS = {**SHAPE, "num_experts": 3, "experts_per_token": 2}
+
+
+def tokenizer_of(*joined: bytes) -> Tokenizer:
+    ranks = {bytes([byte]): byte for byte in range(256)} | {word: 256 + i for i, word in enumerate(joined)}
+    return Tokenizer(ranks, special_ids(len(ranks), 16), split_pattern())
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Shards of a few pages with their tokenizer, and a dense model of SHAPE."""
+    folder = tmp_path_factory.mktemp("inputs")
+    for name in ("documents", "tokenizer", "dense"):
+        (folder / name).mkdir()
+    tokenizer = tokenizer_of(b"th")
+    tokenizer.save(folder / "tokenizer")
+    pages = [Document(f"d{i}", f"the {i} th cat and the {i + 1} th dog " * (i + 1)) for i in range(12)]
+    write_documents(folder / "documents/documents-0000.parquet", pages)
+    shards = StageOutput(folder / "shards")
+    given = Inputs({"documents": folder / "documents", "tokenizer": folder / "tokenizer"})
+    make_shards(TokensConfig(), given, shards)
+    model = Llama(LlamaConfig(**SHAPE, vocab_size=tokenizer.vocab_size, rope_theta=10_000.0))
+    model.initialise(3, std=0.2)
+    save_model(model, tokenizer, folder / "dense")
+    return {"tokens": shards.path, "tokenizer": folder / "tokenizer", "dense": folder / "dense"}
+
+
+def pretrained(inputs: dict[str, Path], out: Path, uses: tuple[str, ...] = (), **changes: Any) -> StageOutput:
+    """Run the stage on `tokens` and `tokenizer`, and on the dense model as the inputs that `uses` names."""
+    given = {**{name: inputs[name] for name in ("tokens", "tokenizer")}, **dict.fromkeys(uses, inputs["dense"])}
+    stage = StageOutput(out, seed=5)
+    run(PretrainConfig(**{**LOOP, "model": SHAPE, **changes}), Inputs(given), stage)
+    return stage
+
+
+def test_a_run_with_experts_writes_a_mixtral_and_measures_the_load(inputs: dict[str, Path], tmp_path: Path) -> None:
+    settings = {"balance_weight": 0.01, "capacity_factor": 1.1}
+    out = pretrained(inputs, tmp_path, model=EXPERTS, experts=settings, loss={"z_weight": 1e-4, "chunk_tokens": 50})
+    rows = list(read_jsonl(out.path / "log.jsonl"))
+    assert len(rows) == 8 and rows[-1]["loss"] < rows[0]["loss"]
+    assert {"z_loss", "balance_loss", "expert_load", "dropped"} <= set(rows[0])
+    assert out.metrics["expert_load"] == rows[-1]["expert_load"] >= 1.0
+    assert out.metrics["num_active_parameters"] < out.metrics["num_parameters"]
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(out.path)
+    tokens = torch.arange(20)[None]
+    with torch.no_grad():
+        expected = theirs(tokens).logits
+        assert (load_model(out.path)(tokens) - expected).norm() <= 1e-5 * expected.norm()
+
+
+def test_experts_begin_as_copies_of_the_dense_model(inputs: dict[str, Path], tmp_path: Path) -> None:
+    """At a rate near nothing the model still says what the dense one says; biased routers are written as such."""
+    out = pretrained(inputs, tmp_path, ("dense",), model=EXPERTS, experts={"bias_rate": 0.01}, lr=1e-12)
+    assert json.loads((out.path / "config.json").read_text())["model_type"] == "mixtral-router-bias"
+    model, dense, tokens = load_model(out.path), load_model(inputs["dense"]), torch.arange(30)[None]
+    with torch.no_grad():
+        assert (model(tokens) - dense(tokens)).norm() <= 1e-5 * dense(tokens).norm()
+    assert model.layers[0].feed_forward.router_bias.abs().max() > 0
+
+
+def test_a_reference_chooses_what_is_learned(inputs: dict[str, Path], tmp_path: Path) -> None:
+    every = pretrained(inputs, tmp_path / "every")
+    chosen = pretrained(inputs, tmp_path / "chosen", ("reference",), loss={"keep": 0.5})
+    targets = [[row["targets"] for row in read_jsonl(out.path / "log.jsonl")] for out in (every, chosen)]
+    assert targets[1] == [round(0.5 * count) for count in targets[0]]
+
+
+@pytest.mark.parametrize(
+    ("uses", "changes", "message"),
+    [
+        ((), {"loss": {"keep": 0.5}}, 'expected an input "reference"'),
+        (("reference",), {}, "expected less than 1 with the input reference, came 1.0"),
+        ((), {"experts": {"bias_rate": 0.1}}, "expected no settings for a dense model"),
+        ((), {"model": {**SHAPE, "num_experts": 3}}, "expected at least 2 with experts, came 1"),
+        ((), {"model": {**EXPERTS, "experts_per_token": 4}}, "expected 1 to num_experts = 3, came 4"),
+        (("dense",), {"model": {**EXPERTS, "ffn_dim": 48}}, "ffn_dim: expected 32 as in the input dense, came 48"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    inputs: dict[str, Path], tmp_path: Path, uses: tuple[str, ...], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((ConfigError, DataError), match=message):
+        pretrained(inputs, tmp_path, uses, **changes)
+
+
+def test_a_model_of_another_tokenizer_is_refused(inputs: dict[str, Path], tmp_path: Path) -> None:
+    other = tokenizer_of(b"ca")
+    save_model(Llama(LlamaConfig(**SHAPE, vocab_size=other.vocab_size)), other, tmp_path / "other")
+    changed = {**inputs, "dense": tmp_path / "other"}
+    for uses, settings in ((("reference",), {"loss": {"keep": 0.5}}), (("dense",), {"model": EXPERTS})):
+        with pytest.raises(ConfigError, match="expected a model with the tokenizer of this stage"):
+            pretrained(changed, tmp_path / uses[0], uses, **settings)
