@@ -213,7 +213,8 @@ def _joined(name: str, pieces: list[Weight], shape: tuple[int, ...] | None) -> W
     first = pieces[0]
     if shape is None or any(piece.shape != first.shape for piece in pieces):
         return first
-    sizes = [[size * len(pieces) if i == cut else size for i, size in enumerate(first.shape)] for cut in range(2)]
+    dimensions = range(len(first.shape))
+    sizes = [[size * len(pieces) if i == cut else size for i, size in enumerate(first.shape)] for cut in dimensions]
     if list(shape) not in sizes:
         return first
     cut = sizes.index(list(shape))
