@@ -1,0 +1,61 @@
+import gguf
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from puna.base.errors import ArtifactError
+from puna.model.convert.quantize import QUANTIZATIONS
+
+KINDS = {"q8_0": gguf.GGMLQuantizationType.Q8_0, "q4_0": gguf.GGMLQuantizationType.Q4_0}
+
+
+def rows(elements):
+    shapes = st.tuples(st.integers(1, 5), st.integers(1, 3)).map(lambda sizes: (sizes[0], 32 * sizes[1]))
+    return shapes.flatmap(lambda shape: arrays.arrays(np.float32, shape, elements=elements))
+
+
+# Halves of a scale, where rounding is decided, come up only on a grid.
+NUMBERS = st.one_of(
+    st.floats(-1e5, 1e5, width=32, allow_subnormal=False),
+    st.integers(-254, 254).map(lambda n: n / 2),
+    st.just(0.0),
+)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@given(data=st.data())
+def test_blocks_are_those_of_the_gguf_package(name, data):
+    given_rows = data.draw(rows(NUMBERS))
+    ours = QUANTIZATIONS[name].quantize(given_rows)
+    with np.errstate(all="ignore"):
+        theirs = gguf.quants.quantize(given_rows, KINDS[name])
+    assert ours.tobytes() == theirs.tobytes()
+    dequantized = QUANTIZATIONS[name].dequantize(ours)
+    expected = gguf.quants.dequantize(theirs, KINDS[name])
+    assert dequantized.tobytes() == expected.reshape(-1, 32).tobytes()
+
+
+@pytest.mark.parametrize(("name", "steps"), [("q8_0", 254), ("q4_0", 15)])
+def test_the_error_is_at_most_a_step(name, steps):
+    numbers = np.random.default_rng(0).normal(size=(64, 128)).astype(np.float32)
+    made = QUANTIZATIONS[name]
+    error = np.abs(made.dequantize(made.quantize(numbers)) - numbers.reshape(-1, 32)).max(axis=1)
+    spread = 2 * np.abs(numbers.reshape(-1, 32)).max(axis=1)
+    assert (error <= spread / steps).all() and error.max() > 0
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("number", [np.inf, np.nan, 1e30])
+def test_what_has_no_scale_in_half_precision_is_refused(name, number):
+    numbers = np.ones((1, 32), np.float32)
+    numbers[0, 7] = number
+    with pytest.raises(ArtifactError, match="scale fits half precision"):
+        QUANTIZATIONS[name].quantize(numbers)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_too_small_for_a_scale_becomes_zeros(name):
+    made = QUANTIZATIONS[name]
+    assert not made.dequantize(made.quantize(np.full((1, 32), 1e-40, np.float32))).any()
