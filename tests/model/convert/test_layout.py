@@ -49,7 +49,7 @@ def test_a_sharded_folder_is_read_and_a_folder_without_tokenizer_keeps_none(tmp_
         converted(tmp_path / "hf", tmp_path / "a.gguf", "gguf")
 
 
-CONVERSIONS = (("hf", "meta", {"num_shards": 2}), ("meta", "gguf", {"quantize": "q8_0"}), ("gguf", "hf", {}))
+CONVERSIONS = (("hf", "meta", {"num_shards": 2}), ("meta", "gguf", {"quantize": "q8_0"}), ("gguf", "back", {}))
 CHILD = """
 import sys, torch
 from pathlib import Path
@@ -63,7 +63,7 @@ place = Path(sys.argv[1])
 converted(place / "small" / "hf", place / "small" / "first", "meta")  # imports, first uses
 for source, to, options in CONVERSIONS:
     before = peak()
-    converted(place / source, place / to, to, **options)
+    converted(place / source, place / to, {"back": "hf"}.get(to, to), **options)
     print(peak() - before)
 """
 
