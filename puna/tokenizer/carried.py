@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from puna.base.errors import ArtifactError
-from puna.base.files import write_atomic
+from puna.base.files import read_json, write_atomic
 from puna.tokenizer import huggingface
 from puna.tokenizer.bpe import MODEL_FILE, Tokenizer, split_pattern
 from puna.tokenizer.template import chat_template
@@ -32,6 +32,8 @@ class CarriedTokenizer:
         """That of a model folder, or None if it has none. Raises ArtifactError if it is no byte-level BPE."""
         if not any((folder / name).is_file() for name in (MODEL_FILE, huggingface.JSON_FILE)):
             return None
+        if (folder / huggingface.CONFIG_FILE).is_file():
+            read_json(folder / huggingface.CONFIG_FILE)  # a damaged one is named here
         files = {name: (folder / name).read_bytes() for name in _FILES if (folder / name).is_file()}
         return cls(Tokenizer.load(folder), files)
 
@@ -45,9 +47,10 @@ class CarriedTokenizer:
             )
         try:
             ranks, special = _vocabulary(metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"])
-        except KeyError as error:
-            raise ArtifactError(f"{source}: expected tokens in GPT-2's spelling, found no {error.args[0]!r}") from None
-        tokenizer = Tokenizer(ranks, special, _pattern(metadata, source))
+            tokenizer = Tokenizer(ranks, special, _pattern(metadata, source))
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__} {error}"
+            raise ArtifactError(f"{source}: expected byte-level tokens in GPT-2's spelling, came {reason}") from None
         files = tokenizer.files()
         config = json.loads(files[huggingface.CONFIG_FILE])
         config["chat_template"] = metadata.get("tokenizer.chat_template", config["chat_template"])
@@ -104,6 +107,10 @@ def _vocabulary(tokens: list[str], kinds: list[int]) -> tuple[dict[bytes, int], 
             ranks[bytes(unspelling[char] for char in token)] = number
         else:
             special[token] = number
+    if list(ranks.values()) != list(range(len(ranks))) or len(ranks) + len(special) != len(tokens):
+        raise ValueError("a token that stands twice or behind a special one")
+    if any(bytes([byte]) not in ranks for byte in range(256)):
+        raise ValueError("a vocabulary without some of the 256 bytes")
     return ranks, special
 
 

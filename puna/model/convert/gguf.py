@@ -128,8 +128,8 @@ def config_of(path: Path, metadata: Mapping[str, Any], tied: bool, rope: Weight 
         )
     except KeyError as error:
         raise ArtifactError(f"{path}: expected the entry llama.{error.args[0]}, found none") from None
-    except (ConfigError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path}: {error}") from None
+    except (ConfigError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ArtifactError(f"{path}: expected the sizes of a Llama, came {error}") from None
 
 
 def _metadata(checkpoint: Checkpoint, quantize: str | None) -> dict[str, Any]:

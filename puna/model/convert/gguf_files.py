@@ -4,6 +4,7 @@ All numbers are little-endian. A string is its length (uint64) and UTF-8; dimens
 tensor begins at a multiple of the alignment, counted from the first.
 """
 
+import math
 import os
 import struct
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ class Kind(NamedTuple):
 
     def size(self, shape: tuple[int, ...]) -> int:
         """Bytes of a tensor."""
-        return int(np.prod(shape)) // self.num_values * self.num_bytes
+        return math.prod(shape) // self.num_values * self.num_bytes
 
 
 KINDS = {
@@ -74,6 +75,8 @@ def read_gguf_file(path: Path) -> tuple[dict[str, Any], list[GgufTensor]]:
             metadata[key] = reader.value(reader.number("<I"))
         lines = [reader.line() for _ in range(num_tensors)]
         alignment = metadata.get("general.alignment", ALIGNMENT)
+        if not isinstance(alignment, int) or alignment < 1:
+            raise ArtifactError(f"{path} is damaged: expected an alignment of 1 byte or more, came {alignment}")
         begin = file.tell() + -file.tell() % alignment
     tensors = [GgufTensor(name, shape, kind, begin + offset) for name, shape, kind, offset in lines]
     for tensor in tensors:
@@ -158,6 +161,8 @@ class _Reader:
         name = self.string()
         shape = tuple(self.number("<Q") for _ in range(self.number("<I")))[::-1]
         code, offset = self.number("<I"), self.number("<Q")
+        if not 1 <= len(shape) <= 4:
+            raise ArtifactError(f"{self.path} is damaged: expected 1 to 4 dimensions of {name}, came {len(shape)}")
         if code not in _BY_CODE:
             raise ArtifactError(
                 f"{self.path}: expected tensors of {', '.join(KINDS)}, came {name} of ggml's type {code}; "

@@ -138,10 +138,8 @@ def read_params(folder: Path, parts: list[dict[str, Weight]], tied: bool, extra:
     params = read_json(path)
     if _EMBEDDING not in parts[0]:
         raise ArtifactError(f"{folder}: expected tensor {_EMBEDDING}, found none; the model is incomplete")
-    scaled = params.get("use_scaled_rope", False)
-    theta = float(params.get("rope_theta", 10_000.0))
     try:
-        dim = params["dim"]
+        dim, scaled, theta = params["dim"], params.get("use_scaled_rope", False), params.get("rope_theta", 10_000.0)
         size = params.get("vocab_size", -1)  # Llama 2 writes -1 and leaves it to its tokenizer
         return LlamaConfig(
             dim=dim,
@@ -151,15 +149,15 @@ def read_params(folder: Path, parts: list[dict[str, Weight]], tied: bool, extra:
             ffn_dim=ffn_dim(dim, params.get("ffn_dim_multiplier"), params["multiple_of"]),
             vocab_size=size if size > 0 else _vocabulary_rows(parts, dim),
             max_position=extra.get("max_position") or (131_072 if scaled else 8192 if theta >= 500_000 else 4096),
-            rope_theta=theta,
+            rope_theta=float(theta),
             rope_scaling=(extra.get("rope_scaling") or _SCALINGS[tied]) if scaled else None,
             norm_eps=params["norm_eps"],
             tied=tied,
         )
     except KeyError as error:
         raise ArtifactError(f"{path}: expected {error.args[0]}, found none") from None
-    except (ConfigError, TypeError) as error:
-        raise ArtifactError(f"{path}: {error}") from None
+    except (ConfigError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise ArtifactError(f"{path}: expected the sizes of a Llama, came {error}") from None
 
 
 def ffn_dim(dim: int, multiplier: float | None, multiple_of: int) -> int:

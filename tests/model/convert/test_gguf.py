@@ -6,14 +6,26 @@ import pytest
 import torch
 import transformers
 from gguf.vocab import bytes_to_unicode
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-from puna.base.errors import ArtifactError
+from puna.base.errors import ArtifactError, InputError
 from puna.model import load_model
 from puna.model.convert.layout import open_checkpoint
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.template import chat_template
-from tests.model.convert.example import SCALING, converted, folder, model, relative, same_files, tokenizer, tokens
+from tests.model.convert.example import (
+    SCALING,
+    converted,
+    folder,
+    model,
+    relative,
+    same_files,
+    tokenizer,
+    tokenizer_of,
+    tokens,
+)
 
 
 def made(tmp_path, name="a.gguf", quantize=None, dtype=None, **options):
@@ -246,3 +258,19 @@ def test_a_file_cut_off_is_refused(tmp_path, share):
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(ArtifactError, match="is damaged|found no folder|expected a GGUF file"):
         open_checkpoint(path)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
+def test_a_damaged_header_is_read_or_refused_in_one_line(tmp_path, place, byte):
+    path = tmp_path / "a.gguf"
+    if not path.exists():
+        made(tmp_path)
+        (tmp_path / "whole").write_bytes(path.read_bytes())
+    content = bytearray((tmp_path / "whole").read_bytes())
+    content[int(place * 9000)] = byte
+    path.write_bytes(content)
+    try:
+        tokenizer_of(open_checkpoint(path))
+    except InputError as error:
+        assert str(error).startswith(("expected", str(path)))
