@@ -113,10 +113,10 @@ def fit(
     `spell` turns our name into the layout's; `described` is the file that says which shapes to expect.
     Raises ArtifactError if one is missing, misshapen, or not in a Llama of this `config` nor `ignored`.
     """
-    if config.layers > len(found):  # a damaged number could ask for billions
-        raise ArtifactError(
-            f"{place}: expected {config.layers} layers by {described}, came {len(found)} tensors in all"
-        )
+    numbers = sum(weight.num_bytes // weight.dtype.itemsize for weight in found.values())
+    if config.num_parameters() > 100 * numbers:  # a damaged size could ask for more than any machine has
+        asked = config.num_parameters()
+        raise ArtifactError(f"{place}: expected {asked} numbers by {described}, came {numbers}; one of them is damaged")
     shapes = expected_shapes(config)
     spelt = {spell(name): name for name in shapes}
     for name, weight in found.items():

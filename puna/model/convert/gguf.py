@@ -178,9 +178,10 @@ def _scaling(
         return None
     candidates = [json.loads(metadata[_ROPE_SCALING])] if _ROPE_SCALING in metadata else []
     divisors = rope.load()
-    for scaling in [*candidates, LLAMA31_ROPE_SCALING, LLAMA32_ROPE_SCALING]:
+    known = [*candidates, LLAMA31_ROPE_SCALING, LLAMA32_ROPE_SCALING] if divisors.shape == (head_dim // 2,) else []
+    for scaling in known:
         expected = _rope_divisors(head_dim, theta, scaling)
-        if expected.shape == divisors.shape and torch.allclose(expected, divisors, rtol=1e-5, atol=0):
+        if torch.allclose(expected, divisors, rtol=1e-5, atol=0):
             return dict(scaling)
     raise ArtifactError(f"{path}: expected the RoPE scaling of Llama 3.1 or 3.2 in {_ROPE}, came another")
 

