@@ -489,7 +489,9 @@ def _load_model(folder: Path) -> tuple[Any, Any]:
     from puna.tokenizer import Tokenizer
 
     if not any((folder / name).is_file() for name in ("config.json", "params.json")):
-        raise InputError(f"expected a model folder at {folder}, found no config.json there; e.g. runs/nano/export")
+        raise InputError(
+            f"expected a model folder at {folder}, found no config.json or params.json there; e.g. runs/nano/export"
+        )
     return load_model(folder), Tokenizer.load(folder)
 
 

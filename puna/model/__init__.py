@@ -4,7 +4,7 @@ from puna.model.attention import AttentionContext, KVCache
 from puna.model.cache import SlotCache
 from puna.model.config import PRESETS, LlamaConfig
 from puna.model.convert.huggingface import save_model
-from puna.model.convert.layout import load_model
+from puna.model.convert.load import load_model
 from puna.model.llama import Llama
 
 __all__ = ["PRESETS", "AttentionContext", "KVCache", "Llama", "LlamaConfig", "SlotCache", "load_model", "save_model"]

@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from puna.base.errors import ArtifactError, ConfigError, InputError
 from puna.base.files import files_below, sync_folder
 from puna.model.convert.checkpoint import DTYPES, CarriedTokenizer, Checkpoint, Watch
 from puna.model.convert.gguf import open_gguf, write_gguf
 from puna.model.convert.gguf_files import MAGIC
-from puna.model.convert.huggingface import CONFIG_FILE, SCORE, open_huggingface, write_huggingface
+from puna.model.convert.huggingface import CONFIG_FILE, open_huggingface, write_huggingface
 from puna.model.convert.meta import PARAMS_FILE, open_meta, write_meta
-from puna.model.llama import Llama
 
 QUANTIZE = {"q8_0": "q8_0", "q4_0": "q4_0", "int8": "q8_0", "int4": "q4_0"}
 LAYOUTS = ("hf", "meta", "gguf")
@@ -78,22 +74,6 @@ def open_checkpoint(path: Path) -> Checkpoint:
         f"expected a model at {path}, found no folder with config.json (Hugging Face) or params.json (Meta), "
         "and no GGUF file"
     )
-
-
-def load_model(folder: Path | str, dtype: torch.dtype = torch.float32) -> Llama:
-    """Read a folder in Hugging Face or Meta layout as a `dtype` Llama on the CPU.
-
-    Raises ArtifactError, in one line, if a file or a tensor is missing, damaged, superfluous or of another shape.
-    """
-    folder = Path(folder)
-    meta = (folder / PARAMS_FILE).is_file() and not (folder / CONFIG_FILE).is_file()
-    checkpoint = open_meta(folder) if meta else open_huggingface(folder, ignored=(SCORE,))
-    with torch.device("meta"):
-        model = Llama(checkpoint.config)
-    for name, weight in checkpoint.weights.items():
-        owner, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(owner), leaf, nn.Parameter(weight.load().to(dtype)))
-    return model
 
 
 def convert(

@@ -18,9 +18,11 @@ def weights():
     return [Weight(name, tuple(one.shape), one.dtype, lambda one=one: one) for name, one in TENSORS.items()]
 
 
-def test_the_bytes_are_those_of_the_library(tmp_path):
-    write_weights(tmp_path, weights())
-    save_file(TENSORS, tmp_path / "theirs", metadata={"format": "pt"})
+@pytest.mark.parametrize("num_letters", range(1, 9))  # padding of any length
+def test_the_bytes_are_those_of_the_library(tmp_path, num_letters):
+    more = Weight("x" * num_letters, (5,), torch.float32, lambda: torch.ones(5))
+    write_weights(tmp_path, [*weights(), more])
+    save_file(TENSORS | {more.name: more.load()}, tmp_path / "theirs", metadata={"format": "pt"})
     assert (tmp_path / "model.safetensors").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
