@@ -1,5 +1,6 @@
 """The command line: `puna VERB`. Every verb prints one clear line and exits 2 on bad input, 1 on a failed run."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from puna import __version__
@@ -34,7 +36,9 @@ RecipeArgument = Annotated[Path, typer.Argument(help="A recipe, for example reci
 SetOption = Annotated[list[str], typer.Option("--set", help="Change a setting: --set sft.lr=1e-3, --set data=DIR")]
 OutOption = Annotated[Path | None, typer.Option(help="Run folder (default: runs/NAME)")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output")]
-ModelArgument = Annotated[Path, typer.Argument(help="A model folder in Hugging Face layout, e.g. runs/nano/export")]
+ModelArgument = Annotated[
+    Path, typer.Argument(help="A model folder in Hugging Face or Meta layout, e.g. runs/nano/export")
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder, for example runs/nano")]
 
 
@@ -344,6 +348,44 @@ def chat(
         messages.append({"role": "assistant", "content": answer.strip()})
 
 
+@app.command()
+def convert(
+    src: Annotated[Path, typer.Argument(help="A Hugging Face folder, a Meta folder or a GGUF file")],
+    dst: Annotated[Path, typer.Argument(help="What to write: a folder, or for gguf a file; must not exist yet")],
+    to: Annotated[str, typer.Option(help="Layout of DST: hf, meta or gguf")],
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bfloat16 or float16 (default: as in SRC; from quantised: float32)")
+    ] = None,
+    quantize: Annotated[str | None, typer.Option(help="For gguf: q8_0 (or int8), q4_0 (or int4)")] = None,
+    shards: Annotated[int | None, typer.Option(help="For meta: number of tensor-parallel parts")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write a model in another layout, with about one tensor in memory.
+
+    Example: puna convert runs/nano/export nano.gguf --to gguf --quantize q8_0
+    """
+    from puna.model.convert.layout import Target, open_checkpoint
+    from puna.model.convert.layout import convert as convert_model
+    from puna.tokenizer.carried import CarriedTokenizer
+
+    target = Target(to, dtype, quantize, shards)
+    source = open_checkpoint(src)
+    if source.metadata:
+        tokenizer: CarriedTokenizer | None = CarriedTokenizer.from_metadata(source.metadata, src)
+    else:
+        tokenizer = CarriedTokenizer.from_folder(src)
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(f"to {to}", total=None)
+        made = convert_model(
+            source, tokenizer, dst, target, watch=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if json_:
+        print(json.dumps({"path": str(dst), **dataclasses.asdict(made)}))
+        return
+    left = f"   float16, as rows are no multiple of 32: {', '.join(made.not_quantized)}" if made.not_quantized else ""
+    print(f"Model: {dst}   {made.num_tensors} tensors, {made.num_bytes / 2**20:.1f} MiB{left}")
+
+
 @tokenizer_app.command()
 def encode(model: ModelArgument, text: Annotated[str, typer.Argument()]) -> None:
     """Print the token ids of a text.
@@ -446,8 +488,10 @@ def _load_model(folder: Path) -> tuple[Any, Any]:
     from puna.model import load_model
     from puna.tokenizer import Tokenizer
 
-    if not (folder / "config.json").is_file():
-        raise InputError(f"expected a model folder at {folder}, found no config.json there; e.g. runs/nano/export")
+    if not any((folder / name).is_file() for name in ("config.json", "params.json")):
+        raise InputError(
+            f"expected a model folder at {folder}, found no config.json or params.json there; e.g. runs/nano/export"
+        )
     return load_model(folder), Tokenizer.load(folder)
 
 

@@ -3,7 +3,8 @@
 from puna.model.attention import AttentionContext, KVCache
 from puna.model.cache import SlotCache
 from puna.model.config import PRESETS, LlamaConfig
-from puna.model.convert.huggingface import load_model, save_model
+from puna.model.convert.huggingface import save_model
+from puna.model.convert.load import load_model
 from puna.model.feed_forward import Routing
 from puna.model.llama import Llama
 

@@ -1,30 +1,28 @@
 """The Hugging Face folder: config.json, generation_config.json, safetensors, tokenizer files, README.md.
 
 What `save_model` writes is read unchanged by transformers 4 and 5 (and, by their documentation, vLLM and llama.cpp's
-converter); its bytes depend on the weights and settings alone. `load_model` reads what these write,
+converter); its bytes depend on the weights and settings alone. `open_huggingface` reads what these write,
 sharded or not, tied or not.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from puna.base.errors import ArtifactError, ConfigError
-from puna.base.files import read_json, refusing_full_disk, sync_file, sync_folder, write_atomic, write_json
+from puna.base.files import read_json, write_atomic, write_json
 from puna.model.config import LlamaConfig
+from puna.model.convert.checkpoint import Checkpoint, SavedTokenizer, Weight, fit
 from puna.model.convert.mixtral import MODEL_TYPES, mixtral_name, mixtral_to_json, read_mixtral
+from puna.model.convert.safetensor_files import SHARD_BYTES, read_weights, write_weights
 from puna.model.llama import Llama
 
-SHARD_BYTES = 5_000_000_000
 SCORE = "score.weight"
 """The head of a reward model, as transformers names it."""
-_INDEX = "model.safetensors.index.json"
+CONFIG_FILE = "config.json"
 _OUTER = {
     "embedding.weight": "model.embed_tokens.weight",
     "norm.weight": "model.norm.weight",
@@ -41,16 +39,6 @@ _INNER = {
     "feed_forward.up": "mlp.up_proj",
     "feed_forward.down": "mlp.down_proj",
 }
-
-
-class SavedTokenizer(Protocol):
-    """What a model folder needs of a tokenizer."""
-
-    bos_id: int
-    pad_id: int
-    stop_ids: list[int]
-
-    def save(self, folder: Path) -> None: ...
 
 
 def save_model(
@@ -72,59 +60,50 @@ def save_model(
     if score is not None:
         tensors = {name: tensor for name, tensor in tensors.items() if name != "lm_head.weight"}
         tensors[SCORE] = score.detach().cpu()[None]
-    with refusing_full_disk(folder / "model.safetensors"):
-        _write_shards(tensors, folder, shard_bytes)
+    write_weights(folder, [_weight_of(name, tensor) for name, tensor in tensors.items()], shard_bytes)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     values = config_to_json(model.config, tokenizer, dtype)
     if score is not None:
         architecture = values["architectures"][0].replace("CausalLM", "SequenceClassification")
         values |= {"architectures": [architecture], "id2label": {"0": "reward"}}
         values |= {"label2id": {"reward": 0}, "tie_word_embeddings": True}
-    write_json(folder / "config.json", values)
-    write_json(folder / "generation_config.json", _generation_config(tokenizer))
+    _write_configs(folder, values, tokenizer)
     if tokenizer is not None:
         tokenizer.save(folder)
     if card is not None:
         write_atomic(folder / "README.md", card.encode())
 
 
-def load_model(folder: Path | str, dtype: torch.dtype = torch.float32) -> Llama:
-    """Read a Hugging Face folder as a `dtype` Llama on the CPU.
+def open_huggingface(folder: Path, ignored: Collection[str] = ()) -> Checkpoint:
+    """The model of a Hugging Face folder; tensors in `ignored` may be there as well.
 
     Raises ArtifactError, in one line, if a file or a tensor is missing, damaged, superfluous or of another shape.
     """
-    folder = Path(folder)
     config = read_config(folder)
-    with torch.device("meta"):
-        model = Llama(config)
-    expected = {huggingface_name(name): (name, tensor.shape) for name, tensor in model.named_parameters()}
-    loaded: dict[str, Tensor] = {}
-    for name, tensor in _read_tensors(folder):
-        if name not in expected:
-            if name.endswith("rotary_emb.inv_freq") or name == SCORE or (config.tied and name == "lm_head.weight"):
-                continue
-            raise ArtifactError(f"{folder}: expected the tensors of a Llama as in config.json, came {name} as well")
-        own_name, shape = expected[name]
-        if tensor.shape != shape:
-            raise ArtifactError(
-                f"{folder}: expected {name} of shape {list(shape)} by config.json, came {list(tensor.shape)}"
-            )
-        loaded[own_name] = tensor.to(dtype)
-    missing = [name for name, (own_name, _) in expected.items() if own_name not in loaded]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ArtifactError(f"{folder}: expected tensor {missing[0]}{more}, found none; the folder is incomplete")
-    for own_name, tensor in loaded.items():
-        _set_parameter(model, own_name, tensor)
-    return model
+    found = read_weights(folder)
+    found = {name: weight for name, weight in found.items() if not name.endswith("rotary_emb.inv_freq")}
+    ignored = {*ignored, "lm_head.weight"} if config.tied else ignored
+    return Checkpoint(folder, config, fit(found, config, huggingface_name, folder, CONFIG_FILE, ignored))
+
+
+def write_huggingface(
+    checkpoint: Checkpoint, tokenizer: SavedTokenizer | None, folder: Path, wrote: Callable[[int], None]
+) -> None:
+    """Write a model folder, one tensor in memory; `wrote` is called with the bytes of each tensor."""
+    weights = [weight.renamed(huggingface_name(name)) for name, weight in checkpoint.weights.items()]
+    write_weights(folder, weights, wrote=wrote)
+    dtype = str(checkpoint.dtype).removeprefix("torch.")
+    _write_configs(folder, config_to_json(checkpoint.config, tokenizer, dtype), tokenizer)
+    if tokenizer is not None:
+        tokenizer.save(folder)
 
 
 def load_score(folder: Path | str, dtype: torch.dtype = torch.float32) -> Tensor:
     """The head [D] of a reward model's folder. Raises ArtifactError if it has none, or one of several labels."""
-    for name, tensor in _read_tensors(Path(folder)):
-        if name == SCORE and tensor.shape[0] == 1:
-            return tensor[0].to(dtype)
-    raise ArtifactError(f"{folder}: expected a reward model with a tensor {SCORE} of one row, found none")
+    score = read_weights(Path(folder)).get(SCORE)
+    if score is None or score.shape[0] != 1:
+        raise ArtifactError(f"{folder}: expected a reward model with a tensor {SCORE} of one row, found none")
+    return score.load()[0].to(dtype)
 
 
 def huggingface_name(name: str) -> str:
@@ -172,7 +151,7 @@ def config_to_json(config: LlamaConfig, tokenizer: SavedTokenizer | None, dtype:
 
 def read_config(folder: Path) -> LlamaConfig:
     """The LlamaConfig of a Hugging Face folder. Raises ArtifactError if it describes something else than a Llama."""
-    path = folder / "config.json"
+    path = folder / CONFIG_FILE
     if not path.is_file():
         raise ArtifactError(f"expected a model folder with config.json at {folder}, found none")
     values = read_json(path)
@@ -216,56 +195,10 @@ def _special_ids(tokenizer: SavedTokenizer | None) -> dict[str, Any]:
     return {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.stop_ids, "pad_token_id": tokenizer.pad_id}
 
 
-def _generation_config(tokenizer: SavedTokenizer | None) -> dict[str, Any]:
-    return {"do_sample": False, **_special_ids(tokenizer)}
+def _write_configs(folder: Path, values: dict[str, Any], tokenizer: SavedTokenizer | None) -> None:
+    write_json(folder / CONFIG_FILE, values)
+    write_json(folder / "generation_config.json", {"do_sample": False, **_special_ids(tokenizer)})
 
 
-def _write_shards(tensors: dict[str, Tensor], folder: Path, shard_bytes: int) -> None:
-    shards: list[dict[str, Tensor]] = [{}]
-    size = 0
-    for name, tensor in tensors.items():
-        if shards[-1] and size + tensor.nbytes > shard_bytes:
-            shards.append({})
-            size = 0
-        shards[-1][name] = tensor.contiguous()
-        size += tensor.nbytes
-    if len(shards) == 1:
-        _write_safetensors(shards[0], folder / "model.safetensors")
-        return
-    weight_map: dict[str, str] = {}
-    for number, shard in enumerate(shards, 1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        _write_safetensors(shard, folder / file)
-        weight_map |= dict.fromkeys(shard, file)
-    total = sum(tensor.nbytes for tensor in tensors.values())
-    write_json(folder / _INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
-
-
-def _write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
-    temp = path.with_name(path.name + ".tmp")
-    save_file(tensors, temp, metadata={"format": "pt"})
-    sync_file(temp)
-    os.replace(temp, path)
-    sync_folder(path.parent)
-
-
-def _read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    if (folder / _INDEX).is_file():
-        files = sorted({folder / file for file in read_json(folder / _INDEX)["weight_map"].values()})
-    else:
-        files = [folder / "model.safetensors"]
-    for file in files:
-        if not file.is_file():
-            raise ArtifactError(f"expected weights at {file}, found none")
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                names = tensors.keys()
-                yield from ((name, tensors.get_tensor(name)) for name in names)
-        except SafetensorError as error:
-            raise ArtifactError(f"{file} is damaged: expected safetensors, came {error}") from None
-
-
-def _set_parameter(model: nn.Module, name: str, tensor: Tensor) -> None:
-    owner, _, leaf = name.rpartition(".")
-    trained = model.get_parameter(name).requires_grad
-    setattr(model.get_submodule(owner), leaf, nn.Parameter(tensor, requires_grad=trained))
+def _weight_of(name: str, tensor: Tensor) -> Weight:
+    return Weight(name, tuple(tensor.shape), tensor.dtype, lambda: tensor)
