@@ -229,6 +229,21 @@ def test_sampled_tokens_go_in_as_they_came_out(tokenizer, ids):
     assert dialog[-1] in (tokenizer.eot_id, tokenizer.special["<|eom_id|>"])
 
 
+@given(dialog=st.lists(st.tuples(st.sampled_from(["system", "user", "assistant", "tool"]), st.text()), max_size=4))
+def test_a_plain_dialog_is_joined_of_its_parts(tokenizer, dialog):
+    dialog = [(role, text.encode(errors="ignore").decode()) for role, text in dialog]
+    special = tokenizer.special
+    ids, mask = [tokenizer.bos_id], [0]
+    for role, text in dialog:
+        name = "ipython" if role == "tool" else role
+        header = [special["<|start_header_id|>"], *tokenizer.encode(name), special["<|end_header_id|>"]]
+        header += tokenizer.encode("\n\n")
+        said = [*tokenizer.encode(text.strip()), special["<|eot_id|>"]]
+        ids += header + said
+        mask += [0] * len(header) + [int(role == "assistant")] * len(said)
+    assert encode_dialog(tokenizer, [{"role": role, "content": text} for role, text in dialog]) == (ids, mask)
+
+
 def test_the_format_is_llama_3s(tokenizer):
     ids, _ = encode_dialog(tokenizer, DIALOG[1:3], generation_prompt=True)
     assert tokenizer.decode(ids) == (
