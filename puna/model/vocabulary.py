@@ -14,8 +14,8 @@ def with_vocabulary(model: Llama, rows: Sequence[Sequence[int]]) -> Llama:
     """The model whose token i is the mean of `model`'s tokens rows[i]: of one, a copy to the last bit.
 
     Input embedding and, if the model is not tied, output matrix alike. A new token that starts as the mean of its
-    pieces is near what the model has read so far in its place. Logits of tokens that were copied stay what they were;
-    a softmax over more tokens gives each less.
+    pieces is near what the model has read so far in its place. Logits of tokens that were copied stay what they were
+    (but for how a wider matrix product rounds); a softmax over more tokens gives each less.
 
     Raises ArtifactError if rows name a token that the model does not have.
     """

@@ -14,6 +14,7 @@ Text with letters of S gets other ids, and that is the purpose. In a script that
 Latin) S is its letters beyond ASCII: ASCII text keeps its ids, other text of the old language need not.
 """
 
+import functools
 import heapq
 import itertools
 from collections import Counter, defaultdict
@@ -99,6 +100,7 @@ def _checked_scripts(scripts: Collection[str]) -> tuple[str, ...]:
     return tuple(scripts)
 
 
+@functools.cache
 def _of_script(script: str) -> "regex.Pattern[str]":
     return regex.compile(rf"\p{{Script={script}}}")
 
@@ -109,10 +111,13 @@ class _Belonging:
     def __init__(self, scripts: Collection[str]) -> None:
         self._pattern = regex.compile("[" + "".join(rf"\p{{Script={script}}}" for script in scripts) + "]")
         self._heads: dict[bytes, bool] = {}
+        self._chars: dict[str, bool] = {}
 
     def has(self, char: str) -> bool:
         """Whether a character is in S."""
-        return char >= "\x80" and self._pattern.match(char) is not None
+        if char not in self._chars:
+            self._chars[char] = char >= "\x80" and self._pattern.match(char) is not None
+        return self._chars[char]
 
     def holds(self, token: bytes) -> bool:
         """Whether a token has a whole character of S, or ends with the head of one."""

@@ -7,7 +7,8 @@
     .txt .md            one text
 
 All but Parquet may be compressed. A language not given by a row is the one written before the path (`de=FILE`), else
-the one in the file's name (`xquad.de.json`), else "?". A domain is the row's source, else the name of the folder or file.
+the one in the file's name (`xquad.de.json`), else "?". A domain is the row's source, else the name of the folder or
+file.
 """
 
 import csv

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import json
 import random
 
 import pytest
@@ -72,4 +73,6 @@ def llama3_reference(llama3, tmp_path_factory):
     """transformers with the files that we write of it."""
     folder = tmp_path_factory.mktemp("llama3")
     llama3.save(folder)
-    return transformers.AutoTokenizer.from_pretrained(folder)
+    described = json.loads((folder / "tokenizer_config.json").read_text())
+    names = {key: described[key] for key in ("bos_token", "eos_token", "pad_token", "chat_template")}
+    return transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **names)

@@ -54,7 +54,7 @@ def test_any_dialog_is_encoded_as_the_template_does(tokenizer, reference, drawn,
     check_against_the_template(tokenizer, reference, drawn, generation_prompt)
 
 
-@settings(max_examples=200)
+@settings(max_examples=150)
 @given(drawn=strategies.dialog(), generation_prompt=st.booleans())
 def test_any_dialog_is_encoded_as_the_template_does_with_llama_3s_tokenizer(
     llama3, llama3_reference, drawn, generation_prompt
@@ -107,7 +107,6 @@ def reply(draw):
     return form, content, draw(st.just([]) | strategies.calls(form))
 
 
-@settings(max_examples=200)
 @given(drawn=reply())
 def test_a_reply_is_read_back_as_it_was_written(tokenizer, drawn):
     form, content, calls = drawn

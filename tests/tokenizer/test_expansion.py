@@ -1,3 +1,5 @@
+import functools
+import gzip
 import itertools
 import json
 import unicodedata
@@ -31,14 +33,14 @@ def paragraphs(shared_data):
 
 @pytest.fixture(scope="module")
 def small(tokenizer, paragraphs):
-    """Our small tokenizer, which has hardly any Chinese, with 200 tokens of it."""
-    return expand(tokenizer, paragraphs[:60], 200)
+    """Our small tokenizer, which has hardly any Chinese, with 150 tokens of it."""
+    return expand(tokenizer, paragraphs[:30], 150)
 
 
 @pytest.fixture(scope="module")
 def large(llama3, paragraphs):
-    """Llama 3's with 500."""
-    return expand(llama3, paragraphs[:200], 500)
+    """Llama 3's with 300."""
+    return expand(llama3, paragraphs[:150], 300)
 
 
 def without_han(text):
@@ -66,8 +68,6 @@ def test_neighbours_of_the_new_letters_keep_their_ids(tokenizer, small, llama3, 
 def test_real_text_of_other_languages_keeps_its_ids(llama3, large, shared_data):
     for path in sorted((shared_data / "text-xquad").glob("*.json.gz")):
         if ".zh." not in path.name:
-            import gzip
-
             articles = json.loads(gzip.decompress(path.read_bytes()))["data"]
             texts = [
                 without_han(paragraph["context"]) for article in articles[:4] for paragraph in article["paragraphs"]
@@ -77,10 +77,10 @@ def test_real_text_of_other_languages_keeps_its_ids(llama3, large, shared_data):
 
 def test_fertility_falls_on_chinese_not_seen(llama3, large, tokenizer, small, paragraphs):
     def tokens(one):
-        return sum(map(len, one.encode_batch(paragraphs[200:400])))
+        return sum(map(len, one.encode_batch(paragraphs[200:300])))
 
-    assert tokens(large.tokenizer) < 0.93 * tokens(llama3)
-    assert tokens(small.tokenizer) < 0.65 * tokens(tokenizer)
+    assert tokens(large.tokenizer) < 0.98 * tokens(llama3)
+    assert tokens(small.tokenizer) < 0.75 * tokens(tokenizer)
 
 
 @pytest.mark.parametrize("which", ["small", "large"])
@@ -88,7 +88,7 @@ def test_old_tokens_stay_special_tokens_move_and_new_ones_are_their_pieces(reque
     grown, old = request.getfixturevalue(which), {"small": tokenizer, "large": llama3}[which]
     new, num_new = grown.tokenizer, len(grown.rows) - old.vocab_size
     assert grown.scripts == ("Han",)
-    assert new.vocab_size == len(grown.rows) == old.vocab_size + {"small": 200, "large": 500}[which]
+    assert new.vocab_size == len(grown.rows) == old.vocab_size + {"small": 150, "large": 300}[which]
     assert {token: new.ranks[token] for token in old.ranks} == old.ranks
     assert new.special == {name: number + num_new for name, number in old.special.items()}
     for name, number in new.special.items():
@@ -100,8 +100,8 @@ def test_old_tokens_stay_special_tokens_move_and_new_ones_are_their_pieces(reque
 
 def test_each_new_token_is_among_the_commonest_pairs_of_the_encoding_so_far(tokenizer, paragraphs):
     """The definition, slowly: encode anew with the tokens so far, count the pairs that may be joined, take the most."""
-    texts = paragraphs[:6]
-    grown = expand(tokenizer, texts, 25).tokenizer
+    texts = paragraphs[:3]
+    grown = expand(tokenizer, texts, 15).tokenizer
     new = sorted(set(grown.ranks) - set(tokenizer.ranks), key=grown.ranks.get)
     pieces = Counter(
         piece for text in texts for piece in regex.findall(tokenizer.pattern, text) if any(map(is_han, piece))
@@ -123,17 +123,15 @@ def test_each_new_token_is_among_the_commonest_pairs_of_the_encoding_so_far(toke
         assert unions[token] == max(unions.values())
 
 
+@functools.cache
 def _begins_han(token):
-    """Whether the token ends with the head of a letter that can only become a Chinese one, by trying all."""
-    for size in (1, 2, 3):
-        head = token[-size:]
-        ends = [
-            bytes(end) for rest in (1, 2) for end in itertools.product(range(128, 192), repeat=rest) if size + rest <= 4
-        ]
-        if head[:1] >= b"\xe0":
-            whole = [text for text in ((head + end).decode(errors="ignore") for end in ends) if text]
-            if whole and size + 1 <= 3:
-                return all(len(text) == 1 and is_han(text) for text in whole)
+    """Whether the token ends with the first bytes of three that can only be a Chinese letter, by trying all."""
+    for size in (1, 2):
+        if token[-size] >= 0xE0 and size <= len(token):
+            rest = itertools.product(range(128, 192), repeat=3 - size)
+            return all(
+                map(is_han, filter(None, ((token[-size:] + bytes(end)).decode(errors="ignore") for end in rest)))
+            )
     return False
 
 
@@ -170,6 +168,6 @@ def test_what_cannot_be_expanded_is_refused(tokenizer):
         expand(tokenizer, ["1 2 3 !"], 9)
     with pytest.raises(ConfigError, match="scripts: expected names of Latin, .*came 'han'"):
         expand(tokenizer, ["村里村里"], 1, scripts=["han"])
-    wrong = Tokenizer({**tokenizer.ranks, b"zqzq": 616}, tokenizer.special, tokenizer.pattern)
+    wrong = Tokenizer({**tokenizer.ranks, b"zqzq": 600}, tokenizer.special, tokenizer.pattern)
     with pytest.raises(ArtifactError, match="special tokens follow its ranks"):
         expand(wrong, ["村里村里"], 1)
