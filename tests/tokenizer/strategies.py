@@ -11,7 +11,7 @@ from puna.tokenizer.tool_calls import ToolCall
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=25).filter(lambda text: "<|" not in text)
 scalar = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text
 value = st.recursive(
-    scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=6
+    scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=4
 )
 identifier = st.from_regex(r"[a-z_][a-zA-Z0-9_]{0,8}", fullmatch=True).filter(lambda name: not keyword.iskeyword(name))
 function = st.lists(identifier, min_size=1, max_size=2).map(".".join)
