@@ -123,6 +123,88 @@ def test_run_status_explain_report_gc_compare(recipe: Path, capsys: pytest.Captu
     assert _puna("compare", "runs/small", "runs/small") == 0
 
 
+def test_tokenizer_verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from puna.model import Llama, LlamaConfig, load_model, save_model
+    from puna.tokenizer import Tokenizer
+
+    monkeypatch.chdir(tmp_path)
+    Path("en.txt").write_text("the mill stands by the river\nthe miller sells flour\n" * 40)
+    Path("zh.txt").write_text("村里的面包很好吃\n面包师在村里卖面包\n" * 40)
+    assert _puna("tokenizer", "train", "en.txt", "--out", "t", "--vocab-size", 290, "--num-special", 16) == 0
+    old = Tokenizer.load("t")
+    assert old.vocab_size == 290 and "290 tokens, 16 of them special" in capsys.readouterr().out
+    assert _puna("tokenizer", "encode", "t", "the mill 村") == 0
+    printed = capsys.readouterr().out
+    assert printed.split() == [str(one) for one in old.encode("the mill 村")]
+    assert _puna("tokenizer", "decode", "t", *printed.split()) == 0
+    assert capsys.readouterr().out == "the mill 村\n"
+
+    save_model(Llama(LlamaConfig(dim=16, layers=1, heads=2, kv_heads=1, ffn_dim=32, vocab_size=290)), old, "m")
+    expand = ("tokenizer", "expand", "m", "--text", "zh=zh.txt", "--num-tokens", 20, "--out")
+    assert _puna(*expand, "grown", "--model", "m") == 0
+    out = capsys.readouterr().out
+    before, after = map(float, re.findall(r"character: ([\d.]+) -> ([\d.]+) on lines kept out of training", out)[0])
+    assert after < before and "Scripts: Han   Tokens: 290 -> 310" in out
+    grown, model = Tokenizer.load("grown"), load_model("grown")
+    assert model.config.vocab_size == grown.vocab_size == 310
+    assert (model.embedding.weight[grown.eot_id] == load_model("m").embedding.weight[old.eot_id]).all()
+    assert json.loads(Path("grown/config.json").read_text())["bos_token_id"] == grown.bos_id == old.bos_id + 20
+    assert _puna(*expand, "t2") == 0 and "Tokenizer: t2" in capsys.readouterr().out
+
+    texts = ("--data", "en=en.txt", "--data", "zh=zh.txt")
+    assert _puna("tokenizer", "measure", "t", "grown", *texts, "--json", "--plot", "m.svg") == 0
+    rows = {row["language"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["en"]["tokens"]["t"] == rows["en"]["tokens"]["grown"] == len(old.encode(Path("en.txt").read_text()))
+    assert rows["zh"]["chars_per_token"]["t"] < rows["zh"]["chars_per_token"]["grown"]
+    assert Path("m.svg").read_text().startswith("<svg")
+    assert _puna("tokenizer", "measure", "t", "grown", *texts) == 0
+    assert "characters (bytes) a token" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["decode", "t", "9999"], "expected token ids, numbers with blanks between: expected ids below"),
+        (["decode", "t", "x"], "expected token ids, numbers with blanks between"),
+        (["train", "en.txt", "--out", "o", "--vocab-size", "99"], "tokenizer train.vocab_size: expected greater than"),
+        (["measure", "t", "--data", "none.txt"], "expected a text at none.txt"),
+        (
+            ["measure", "en.txt", "--data", "en.txt", "--plot", "x.png"],
+            "--plot: expected a file named .svg, came x.png",
+        ),
+        (["measure", "none", "--data", "en.txt"], "expected a tokenizer at none"),
+        (
+            ["expand", "t", "--text", "en.txt", "--num-tokens", "5", "--out", "o"],
+            "new tokens of Latin, came enough for 0",
+        ),
+        (
+            ["expand", "t", "--text", "zh.txt", "--num-tokens", "1", "--out", "o", "--model", "m"],
+            "tokenizer's 272 tokens",
+        ),
+    ],
+)
+def test_tokenizer_verbs_say_what_is_wrong(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    from puna.model import Llama, LlamaConfig, save_model
+    from puna.tokenizer import Tokenizer
+    from puna.tokenizer.bpe import special_ids, split_pattern
+
+    monkeypatch.chdir(tmp_path)
+    tokenizer = Tokenizer({bytes([byte]): byte for byte in range(256)}, special_ids(256, 16), split_pattern())
+    tokenizer.save("t")
+    save_model(Llama(LlamaConfig(dim=16, layers=1, heads=2, kv_heads=1, ffn_dim=32, vocab_size=300)), tokenizer, "m")
+    Path("en.txt").write_text("the mill")
+    Path("zh.txt").write_text("村里村里村里")
+    assert _puna("tokenizer", *arguments) == 2
+    assert message in _one_line(capsys)
+    assert not Path("o").exists()
+
+
 def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     groups = {group.name: group.typer_instance for group in app.registered_groups if group.typer_instance}
     commands = [(c.callback.__name__, c) for c in app.registered_commands if c.callback]

@@ -1,6 +1,5 @@
 """The engine: a step is schedule, run, postprocess. V vocabulary, D model width."""
 
-import codecs
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 
@@ -15,6 +14,7 @@ from puna.engine.sampler import Sampler
 from puna.engine.scheduler import Plan, Scheduler
 from puna.model import Llama
 from puna.tokenizer import Tokenizer
+from puna.tokenizer.stream import TextStream
 
 Prompt = str | SequenceOf[int]
 
@@ -184,7 +184,7 @@ class Engine:
         )
 
     def _stream(self, sequence: Sequence) -> Iterator[str]:
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        text = TextStream()
         self.scheduler.add([sequence])
         given = 0
         try:
@@ -193,7 +193,9 @@ class Engine:
                 certain = len(sequence.text)
                 if sequence.finish_reason is None:
                     certain -= max((_overlap(sequence.text, stop) for stop in sequence.stop_bytes), default=0)
-                piece = decoder.decode(bytes(sequence.text[given:certain]), final=sequence.finish_reason is not None)
+                piece = text.add_bytes(bytes(sequence.text[given:certain]))
+                if sequence.finish_reason is not None:
+                    piece += text.end()
                 given = max(given, certain)
                 if piece:
                     yield piece

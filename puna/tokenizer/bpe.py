@@ -101,6 +101,15 @@ class Tokenizer:
             ids = self._encode_ordinary(text)
         return [self.bos_id] * bos + ids + [self.eos_id] * eos
 
+    def encode_bytes(self, data: bytes) -> list[int]:
+        """Ids whose bytes are `data`, which may be no UTF-8: runs of it are encoded as text, other bytes one by one."""
+        ids: list[int] = []
+        # errors="surrogateescape" turns byte b of no character into U+DC00 + b, which valid text cannot hold.
+        for run in re.split("([\udc80-\udcff])", data.decode("utf-8", errors="surrogateescape")):
+            is_byte = len(run) == 1 and "\udc80" <= run <= "\udcff"
+            ids += [self.ranks[bytes([ord(run) - 0xDC00])]] if is_byte else self._encode_ordinary(run)
+        return ids
+
     def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
         """Ids of each text, all of it ordinary text."""
         if threads == 1:

@@ -2,11 +2,14 @@
 
 import gzip
 import itertools
+import json
 import random
 
 import pytest
+import transformers
 
 from puna.base.records import Document, write_documents
+from puna.tokenizer import Tokenizer
 from puna.tokenizer.train import TokenizerConfig, train
 
 CONFIG = TokenizerConfig(vocab_size=600, num_special=16, digits=1)
@@ -57,3 +60,19 @@ def documents(tmp_path_factory):
 def shakespeare(shared_data):
     with gzip.open(shared_data / "text-tinyshakespeare" / "input.txt.gz", "rt") as file:
         return file.read()
+
+
+@pytest.fixture(scope="session")
+def llama3(shared_data):
+    """The published Llama 3 tokenizer."""
+    return Tokenizer.load(shared_data / "tokenizer-llama" / "llama3")
+
+
+@pytest.fixture(scope="session")
+def llama3_reference(llama3, tmp_path_factory):
+    """transformers with the files that we write of it."""
+    folder = tmp_path_factory.mktemp("llama3")
+    llama3.save(folder)
+    described = json.loads((folder / "tokenizer_config.json").read_text())
+    names = {key: described[key] for key in ("bos_token", "eos_token", "pad_token", "chat_template")}
+    return transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **names)
