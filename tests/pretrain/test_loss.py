@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -98,13 +99,14 @@ def test_losses_token_by_token_add_up() -> None:
 
 
 MEMORY = """
-import json, resource, sys, torch
+import json, torch
+from pathlib import Path
 from puna.pretrain.loss import LossConfig, loss_sums
 hidden = torch.randn(1, 320, 16, requires_grad=True)
 weight = torch.randn(128_256, 16, requires_grad=True)
 targets = torch.randint(128_256, (1, 320))
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak():  # getrusage's is never below what the parent had
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 loss_sums(hidden[:, :8], weight, targets[:, :8], LossConfig(chunk_tokens=8))[0].backward()
 weight.grad = None
 peaks = [peak()]
@@ -116,6 +118,7 @@ print(json.dumps(peaks))
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of one process is read from /proc")
 def test_logits_of_llamas_vocabulary_never_exist_whole() -> None:
     """In a process of its own, whose peak is measured: chunks of 16 tokens stay far below the logits of 320."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
