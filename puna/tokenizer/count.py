@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from puna.tokenizer.split import character_classes, piece_end
+from puna.tokenizer.split import character_classes, piece_ends
 
 _BATCH_BYTES = 1 << 20
 _FIRST_SLOTS = 1 << 12
@@ -71,18 +71,19 @@ class _Counter:
         """Count the pieces of texts (UTF-8)."""
         data = np.frombuffer(b"".join(texts), np.uint8)
         ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-        at = 0
-        while at < len(data):
-            text = int(np.searchsorted(ends, at, side="right"))
-            at = _count(data, ends, text, at, character_classes(), self.digits, *self._table())
-            self._grow(len(data) - at)
+        pieces = np.concatenate([[0], piece_ends(data, ends, character_classes(), self.digits)])
+        self._insert_all(data, pieces, np.ones(len(pieces) - 1, np.int64))
 
     def add_counts(self, other: PieceCounts) -> None:
         """Add what another one has counted."""
+        self._insert_all(other.bytes, other.offsets, other.counts)
+
+    def _insert_all(self, data: NDArray[np.uint8], offsets: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
         piece = 0
-        while piece < len(other.counts):
-            piece = _add(other.bytes, other.offsets, other.counts, piece, *self._table())
-            self._grow(len(other.bytes))
+        while piece < len(numbers):
+            piece = _insert_from(data, offsets, numbers, piece, *self._table())
+            if piece < len(numbers):
+                self._grow(len(data))
 
     def counts(self) -> PieceCounts:
         """What was counted so far."""
@@ -110,20 +111,8 @@ class _Counter:
 
 
 @njit(cache=True, nogil=True)
-def _count(data, ends, text, at, classes, digits, slots, hashes, offsets, counts, arena, state):  # type: ignore[no-untyped-def]
-    """Count pieces from byte `at` on, in text number `text`; texts end at `ends`. Where it stopped for want of room."""
-    while at < len(data):
-        while ends[text] <= at:
-            text += 1
-        end = piece_end(data, at, ends[text], classes, digits)
-        if not _insert(data, at, end, 1, slots, hashes, offsets, counts, arena, state):
-            break
-        at = end
-    return at
-
-
-@njit(cache=True, nogil=True)
-def _add(data, starts, numbers, piece, slots, hashes, offsets, counts, arena, state):  # type: ignore[no-untyped-def]
+def _insert_from(data, starts, numbers, piece, slots, hashes, offsets, counts, arena, state):  # type: ignore[no-untyped-def]
+    """Add pieces from number `piece` on; where it stopped for want of room."""
     while piece < len(numbers):
         start, end = starts[piece], starts[piece + 1]
         if not _insert(data, start, end, numbers[piece], slots, hashes, offsets, counts, arena, state):

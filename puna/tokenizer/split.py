@@ -42,6 +42,20 @@ def character_classes() -> NDArray[np.uint8]:
 
 
 @njit(cache=True, nogil=True)
+def piece_ends(data, text_ends, classes, digits):  # type: ignore[no-untyped-def]
+    """Where each piece of several texts ends, [P]: `data` holds them one after another, up to text_ends (ascending)."""
+    # All that is compiled together is in one file: numba's cache does not see changes in another.
+    ends = np.empty(len(data), np.int64)
+    number, at = 0, 0
+    for stop in text_ends:
+        while at < stop:
+            at = piece_end(data, at, stop, classes, digits)
+            ends[number] = at
+            number += 1
+    return ends[:number].copy()
+
+
+@njit(cache=True, nogil=True)
 def piece_end(data, start, stop, classes, digits):  # type: ignore[no-untyped-def]
     """Where the piece of `data` (UTF-8, uint8) that begins at `start` ends; the text ends at `stop`."""
     code, after = character(data, start)

@@ -13,7 +13,7 @@ from puna.tokenizer.huggingface import pieces
 from puna.tokenizer.split import character_classes, piece_end
 
 AWKWARD = [
-    "it's IT'S don'T we'Ll I'vE 'Re 'd 'ſt 'ſ 'x '\u212a ''s",
+    "it's IT'S don'T we'Ll I'vE 'Re 'd 'ſt x'ſt y'ſ 'x '\u212a ''s",
     "12345 ½²³ ٣٤٥٦ x1y22z",
     "a  b \n c\n\n\t d \r\n\r\n  e   ",
     " !!\n\n?x\u00a0y\u3000\u3000z \u2028w\u0085v",
