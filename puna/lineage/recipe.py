@@ -90,6 +90,7 @@ class Recipe(RecipeHead):
                 values = _with_setting(values, name, value)
         variables = values.get("variables") or {}
         values = {**values, "stages": _filled(values.get("stages") or {}, variables, where)}
+        _check_removed(values["stages"], where)
         if block:
             return _with_rounds(cls, values, block, _filled(of_a_round, variables, where), where)
         recipe = validate(cls, values, where)
@@ -253,6 +254,16 @@ def _with_rounds(
     recipe = recipe.model_copy(update={"stages": resolved})
     _check_stages(recipe, where)
     return recipe
+
+
+def _check_removed(stages: Any, where: str) -> None:
+    """Raises ConfigError for a `null` that removes nothing; what it removes is gone by now."""
+    for name in [name for name, spec in stages.items() if spec is None] if isinstance(stages, dict) else []:
+        others = [other for other, spec in stages.items() if spec is not None]
+        raise ConfigError(
+            f"{where}.stages.{name}: expected a stage, came null, which removes a stage of what is extended, "
+            f"and it has none of that name{did_you_mean(name, others)}"
+        )
 
 
 def _check_name(name: Any, where: str) -> None:

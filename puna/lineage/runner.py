@@ -18,10 +18,12 @@ from puna.base.config import Config, did_you_mean, validate
 from puna.base.errors import ArtifactError, ConfigError, PunaError
 from puna.base.files import read_json, write_json
 from puna.base.output import Inputs, Progress, StageOutput
+from puna.base.rng import hash64
 from puna.lineage.fingerprint import difference, fingerprint, path_fingerprint, source_hashes
 from puna.lineage.memory import PeakMemory
 from puna.lineage.recipe import Recipe, StageSpec
 from puna.lineage.report import build_report, write_report
+from puna.lineage.rounds import round_of
 from puna.lineage.store import Store, read_manifest
 
 
@@ -131,16 +133,22 @@ def plan(recipe: Recipe, stages: Mapping[str, Stage], out: Path, folder: Path | 
             "source": source_hashes(stage.module),
             "config": config.resolved(hardware=False),
             "inputs": input_prints,
-            "seed": recipe.seed if stage.seeded else None,
+            "seed": _seed(recipe, name) if stage.seeded else None,
         }
         # A stage that is not seeded always gets seed 0, so that replicas can share its artifact.
-        seed = recipe.seed if stage.seeded else 0
+        seed = _seed(recipe, name) if stage.seeded else 0
         one = Planned(name, spec, stage, config, inputs, made_of, fingerprint(**made_of), seed)
         one.reused = store.has(name, one.fingerprint)
         if not one.reused:
             one.reasons = _why(folder or out, one)
         planned[name] = one
     return list(planned.values())
+
+
+def _seed(recipe: Recipe, stage: str) -> int:
+    """The recipe's seed, in round n one made of it and n: after a roll-back, a round must not draw the same again."""
+    number = round_of(stage)
+    return hash64(recipe.seed, "round", number) >> 1 if number else recipe.seed
 
 
 def _reuse_or_make(store: Store, one: Planned, recipe: Recipe, watch: Watcher | None) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
 from puna.base.config import Config
 from puna.base.errors import DataError
 from puna.base.machine import prepare_machine
@@ -23,7 +25,13 @@ _SCORED_ROWS = 64
 
 
 class JudgeConfig(Config):
-    """No settings: verdicts come from what a prompt knows, scores from the reward model that is given."""
+    """Verdicts come from what a prompt knows, scores from the reward model that is given.
+
+    score_limit: it scores the samples of so many prompts, the first ones (0: all); a score costs a pass through a model
+    as large as the sampler's, a verdict next to nothing.
+    """
+
+    score_limit: int = pydantic.Field(0, ge=0)
 
 
 def run(config: JudgeConfig, inputs: Inputs, out: StageOutput) -> None:
@@ -34,9 +42,10 @@ def run(config: JudgeConfig, inputs: Inputs, out: StageOutput) -> None:
         _verify(row)
     if inputs.has("reward"):
         scorer, bad_scores = Scorer.load(inputs.one("reward")), 0
-        for start in range(0, len(rows), _SCORED_ROWS):
-            bad_scores += _add_scores(scorer, rows[start : start + _SCORED_ROWS])
-            out.progress(min(start + _SCORED_ROWS, len(rows)), len(rows), "prompts")
+        scored = rows[: config.score_limit] if config.score_limit else rows
+        for start in range(0, len(scored), _SCORED_ROWS):
+            bad_scores += _add_scores(scorer, scored[start : start + _SCORED_ROWS])
+            out.progress(min(start + _SCORED_ROWS, len(scored)), len(scored), "prompts")
         out.metric(bad_scores=bad_scores)
     if not out.done("judged.jsonl"):
         with out.unit("judged.jsonl") as unit:

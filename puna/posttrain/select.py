@@ -1,7 +1,8 @@
 """The stage `select`: of every prompt's judged samples the best ones become dialogs (rejection sampling), and the best
 and the worst a preference.
 
-judged.jsonl -> dialogs.jsonl (for sft), preferences.jsonl (for dpo and reward)
+judged.jsonl -> dialogs.jsonl (for sft), preferences.jsonl (for dpo and reward), prompts.jsonl (for ppo: what is left
+to learn, the prompts that not every sample answered well, or all where every one did)
 """
 
 from collections import Counter
@@ -41,8 +42,11 @@ def run(config: SelectConfig, inputs: Inputs, out: StageOutput) -> None:
     taken: Counter[str] = Counter()
     dialogs: list[dict[str, Any]] = []
     preferences: list[dict[str, Any]] = []
+    unsolved: list[dict[str, Any]] = []
     for row in rows:
         good, bad = divide(row, config)
+        if bad:
+            unsolved.append(_prompt(row))
         share = len(good) / max(1, len(good) + len(bad))
         if not good or share > config.too_easy:
             counts["none_good" if not good else "too_easy"] += 1
@@ -61,11 +65,14 @@ def run(config: SelectConfig, inputs: Inputs, out: StageOutput) -> None:
             f"expected prompts with a good sample, came {counts['none_good']} without one and {counts['too_easy']} too "
             "easy; take more samples, or change min_score or too_easy"
         )
-    for name, made in (("dialogs.jsonl", dialogs), ("preferences.jsonl", preferences)):
+    unsolved = unsolved or [_prompt(row) for row in rows]
+    files = {"dialogs.jsonl": dialogs, "preferences.jsonl": preferences, "prompts.jsonl": unsolved}
+    for name, made in files.items():
         if not out.done(name):
             with out.unit(name) as unit:
                 write_jsonl(unit.path, made)
     out.metric(num_prompts=len(rows), num_dialogs=len(dialogs), num_preferences=len(preferences))
+    out.metric(num_unsolved=len(unsolved))
     out.metric(none_good=counts["none_good"], too_easy=counts["too_easy"], over_limit=counts["over_limit"])
 
 
@@ -113,6 +120,10 @@ def worst(bad: Sequence[Sample], chosen: Sample) -> Sample | None:
     ended = [sample for sample in said if sample["finish"] == "stop"] or said
     scored = [sample for sample in ended if sample["score"] is not None] or ended
     return scored[-1] if scored else None
+
+
+def _prompt(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "samples"}
 
 
 def _rank(sample: Sample) -> tuple[bool, float]:

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import symtable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,30 @@ def test_public_names_are_true() -> None:
         module = importlib.import_module(f"puna.{package}")
         for name in module.__all__:
             assert hasattr(module, name), f"puna.{package}.__all__ names {name}, which is not there"
+
+
+def _comprehension_names(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
+    """Names that comprehensions of a function bind, and globals that it and they read."""
+    bound, read = set(), {name.get_name() for name in table.get_symbols() if name.is_referenced() and name.is_global()}
+    for child in table.get_children():
+        if child.get_name() in ("listcomp", "setcomp", "dictcomp"):
+            bound |= {name.get_name() for name in child.get_symbols() if name.is_local()}
+            inner_bound, inner_read = _comprehension_names(child)
+            bound, read = bound | inner_bound, read | inner_read
+    return bound, read
+
+
+def test_no_comprehension_takes_the_name_of_a_global_that_its_function_reads() -> None:
+    """Python 3.12.0 to 3.12.3 raise UnboundLocalError there."""
+
+    def tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+        yield table
+        for child in table.get_children():
+            yield from tables(child)
+
+    found = []
+    for path in PUNA.rglob("*.py"):
+        for table in tables(symtable.symtable(path.read_text(encoding="utf-8"), str(path), "exec")):
+            bound, read = _comprehension_names(table) if table.get_type() == "function" else (set(), set())
+            found += [f"{path.name}: {table.get_name()}: {name}" for name in bound & read]
+    assert found == []

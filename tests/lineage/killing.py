@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # the optimizers import it when first used: a second of work in every child
 
 from puna.lineage import Recipe, run
+from puna.lineage.runner import plan
 from puna.stages import STAGES
 
 _CALLS = ("fsync", "rename", "replace", "symlink")
@@ -36,6 +38,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for spec in recipe.stages.values():
         STAGES[spec.kind].function()  # imported once, before any fork
+    plan(recipe, STAGES, out)  # so is what the sources import
     jobs: dict[str, Callable[..., dict[str, Any]]] = {"count": _count, "sweep": _sweep, "chain": _chain}
     print(json.dumps(jobs[job](recipe, out, *arguments)))
 

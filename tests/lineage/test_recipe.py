@@ -84,3 +84,13 @@ def test_the_control_of_the_lap_has_its_stages_up_to_sft_and_no_other_training_t
     later = [stage.kind for name, stage in control.stages.items() if name.startswith("round")]
     assert set(later) == {"generate", "judge", "select", "sft", "evaluate", "keep"}
     assert not {"reward", "dpo", "ppo"} & {stage.kind for stage in control.stages.values()}
+
+
+def test_null_for_a_stage_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("name: base\nstages:\n  world: {kind: world}\n  sft: {kind: sft}\n")
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: base.yaml\nstages:\n  sftt: null\n")
+    with pytest.raises(ConfigError, match=r"stages\.sftt: expected a stage, came null.* did you mean .?sft"):
+        Recipe.load(path)
+    path.write_text("extends: base.yaml\nstages:\n  sft: null\n")
+    assert list(Recipe.load(path).stages) == ["world"]

@@ -1,5 +1,6 @@
 """Rounds: what a block of stages becomes, each rule of its references, and a run of toy stages round after round."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -438,6 +439,21 @@ def test_status_tells_the_round_that_stopped(kinds: dict[str, Stage], tmp_path: 
         "sft": "done", "round1.train": "done", "round1.keep": "done",
         "round2.train": "stopped", "round2.keep": "missing", "export": "missing",
     }  # fmt: skip
+
+
+def test_every_round_draws_anew_and_round_one_the_same_whatever_the_number_of_rounds(
+    kinds: dict[str, Stage], tmp_path: Path
+) -> None:
+    seeded = {name: dataclasses.replace(kind, seeded=True) for name, kind in kinds.items()}
+    one, three = (
+        {stage.name: stage.seed for stage in plan(_toy({"rounds": rounds, "seed": 7}), seeded, tmp_path)}
+        for rounds in (1, 3)
+    )
+    assert three["sft"] == three["export"] == 7
+    assert len({three[f"round{number}.train"] for number in (1, 2, 3)} | {7}) == 4
+    assert three["round2.train"] == three["round2.keep"] and three["round1.train"] == one["round1.train"]
+    other = {stage.name: stage.seed for stage in plan(_toy({"rounds": 1, "seed": 8}), seeded, tmp_path)}
+    assert other["round1.train"] != one["round1.train"]
 
 
 def test_seeds_share_rounds_that_no_seed_changes(kinds: dict[str, Stage], tmp_path: Path) -> None:

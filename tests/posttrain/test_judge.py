@@ -88,6 +88,17 @@ def test_scores_are_the_reward_model_s(samples: Path, scorer: Path, tokenizer: T
     assert score["value"] == sum(above) / 5
 
 
+def test_the_reward_model_scores_the_first_prompts_alone(samples: Path, scorer: Path, tmp_path: Path) -> None:
+    every, first = StageOutput(tmp_path / "every"), StageOutput(tmp_path / "first")
+    run(JudgeConfig(), Inputs({"samples": samples, "reward": scorer}), every)
+    run(JudgeConfig(score_limit=1), Inputs({"samples": samples, "reward": scorer}), first)
+    expected, rows = (list(read_jsonl(out.path / "judged.jsonl")) for out in (every, first))
+    assert rows[0] == expected[0]
+    for row, whole in zip(rows[1:], expected[1:], strict=True):
+        assert [sample["score"] for sample in row["samples"]] == [None] * len(row["samples"])
+        assert [s["verdict"] for s in row["samples"]] == [s["verdict"] for s in whole["samples"]]
+
+
 def test_a_score_that_is_no_number_is_counted_and_written_as_null(
     samples: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from puna.base.output import Inputs, StageOutput
 from puna.base.records import read_jsonl, write_jsonl
 from puna.posttrain.dialogs import read_dialogs
 from puna.posttrain.preferences import read_preferences
+from puna.posttrain.prompts import read_prompts
 from puna.posttrain.select import SelectConfig, divide, run, worst
 from tests.posttrain.conftest import asked
 
@@ -79,7 +80,8 @@ def test_a_round_by_hand(tmp_path: Path) -> None:
         "id": "some", "messages": [*asked(0), {"role": "assistant", "content": "best"}],
         "source": "rejection-sampling", "task": "t", "verdict": "correct", "score": 1.0,
     }  # fmt: skip
-    counts = {"num_prompts": 4, "num_dialogs": 3, "num_preferences": 2, "none_good": 1, "too_easy": 0, "over_limit": 0}
+    counts = {"num_prompts": 4, "num_dialogs": 3, "num_preferences": 2, "none_good": 1, "too_easy": 0, "over_limit": 0,
+                  "num_unsolved": 3}  # fmt: skip
     assert out.metrics == counts
     assert read_dialogs([out.path / "dialogs.jsonl"])[0] == dialogs[0]["messages"]
     assert read_preferences([out.path / "preferences.jsonl"])[0].answers == ("best", "worst")
@@ -153,3 +155,22 @@ def test_at_most_so_many_prompts_of_a_task_and_only_those_with_a_good_sample_cou
 def test_a_limit_of_a_task_that_no_prompt_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected tasks among t, came q"):
         _run(tmp_path, [_row("a", _sample("right", "correct"))], task_limits={"q": 2})
+
+
+def test_prompts_left_to_learn_are_those_with_a_sample_that_is_not_good(tmp_path: Path) -> None:
+    rows = [
+        _row("solved", _sample("a", "correct"), _sample("b", "correct")),
+        _row("sometimes", _sample("a", "correct"), _sample("b", "wrong")),
+        _row("never", _sample("a", "wrong"), _sample("b", "wrong")),
+        _row("cut-off", _sample("a", "correct"), _sample("b", "correct", finish="length")),
+    ]
+    out, _, _ = _run(tmp_path, rows, task_limits={"t": 1})
+    left = read_prompts([out.path / "prompts.jsonl"])
+    assert [prompt.id for prompt in left] == ["sometimes", "never", "cut-off"]
+    assert out.metrics["num_unsolved"] == 3
+
+
+def test_where_every_sample_is_good_all_prompts_stay(tmp_path: Path) -> None:
+    rows = [_row(name, _sample("a", "correct")) for name in ("a", "b")]
+    out, _, _ = _run(tmp_path, rows)
+    assert [prompt.id for prompt in read_prompts([out.path / "prompts.jsonl"])] == ["a", "b"]

@@ -35,7 +35,7 @@ def render_page(report: Mapping[str, Any], manifests: Manifests) -> str:
         ("cost", "Time and memory", "Wall-clock seconds and peak memory of each stage.", cost_section(report)),
         ("setting", "Environment", "Where and with what this ran.", setting_section(report)),
     ]
-    shown = [section for section in sections if section[3] is not None]
+    shown = [one for one in sections if one[3] is not None]
     links = [tag("a", title, href=f"#{key}") for key, title, _, _ in shown]
     body = [
         header(report),
