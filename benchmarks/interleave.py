@@ -35,19 +35,22 @@ def compare(ours: Callable[[], float], peer: Callable[[], float], runs: int, war
     }
 
 
-def peak_gflops() -> float:
-    """The fp32 matmul peak of this minute, which speeds are given as a fraction of."""
-    return matmul_gflops(torch.float32)
+def peak_gflops(dtype: torch.dtype = torch.float32, device: str = "cpu") -> float:
+    """The matmul peak of this minute, which speeds are given as a fraction of."""
+    return matmul_gflops(dtype, device)
 
 
-def publish(rows: list[dict[str, Any]], quick: bool) -> None:
+def publish(rows: list[dict[str, Any]], quick: bool, device: str = "cpu") -> None:
     """Print one JSON object a row; a full run also adds a dated table to RESULTS.md."""
     for row in rows:
         print(json.dumps(row))
     if quick:
         return
     commit = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True).stdout.strip()
-    where = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    where = (
+        f"{platform.machine()}, {torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name()
+    )
+    where += f", torch {torch.__version__}"
     lines = [f"\n## {datetime.date.today()}, commit {commit or 'unknown'}, {where}\n"]
     lines += [
         "| bench | case | ours | peer | unit | ratio (min to max) | same result | of peak |",

@@ -297,6 +297,6 @@ def test_recipes_of_the_house_are_valid(shared_data: Path) -> None:
     from puna.stages import STAGES as KINDS
 
     root = Path(__file__).resolve().parents[1]
-    for path in sorted((root / "recipes").glob("*.yaml")):
+    for path in sorted((root / "recipes").rglob("*.yaml")):
         settings = {"data": str(shared_data)} if path.stem == "real" else {}
         assert plan(Recipe.load(path, settings), KINDS, root / "runs" / "none")

@@ -1,0 +1,211 @@
+"""Table and figure of a study: what `recipes/studies/NAME.yaml` measured on its seeds.
+
+python -m benchmarks.studies attention|experts|vocabulary|selection RUN [--out docs/figures]
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import torch
+
+matplotlib.use("svg")
+matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "puna", "font.size": 9})
+
+from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+
+from benchmarks.interleave import compare  # noqa: E402
+from puna.base.config import num_cores  # noqa: E402
+from puna.base.files import read_json  # noqa: E402
+from puna.base.machine import prepare_machine  # noqa: E402
+from puna.lineage.report.compare import t_interval  # noqa: E402
+from puna.model import Llama, LlamaConfig, SlotCache  # noqa: E402
+
+BITS = "bits a byte of held-back curated pages (lower is better)"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One pretraining stage over its seeds: held-back bits a byte in the order of the seeds, and what it is made of."""
+
+    name: str
+    bits: list[float]
+    seconds: float
+    metrics: dict[str, Any]
+    config: dict[str, Any]
+
+    @property
+    def mean(self) -> float:
+        return statistics.mean(self.bits)
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        return t_interval(self.bits)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all steps, padding included."""
+        return int(self.metrics["num_steps"]) * int(self.config["batch_rows"]) * int(self.config["row_tokens"])
+
+    @property
+    def active(self) -> int:
+        """Parameters that a token uses."""
+        return int(self.metrics.get("num_active_parameters", self.metrics["num_parameters"]))
+
+
+def main() -> None:
+    """Print the table of a study and draw its figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("study", choices=list(STUDIES))
+    parser.add_argument("run", type=Path, help="the run folder, with a folder of each seed")
+    parser.add_argument("--out", type=Path, default=Path("docs/figures"), help="where the figure goes")
+    options = parser.parse_args()
+    names, draw = STUDIES[options.study]
+    seeds = sorted(options.run.glob("seed-*"))
+    if not seeds:
+        parser.error(f"expected seed-N folders in {options.run}, found none; run the recipe with --seeds")
+    arms = [_arm(name, seeds) for name in names]
+    _print_table(arms)
+    figure = draw(arms)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{options.study}.svg"
+    figure.savefig(path, metadata={"Date": None})
+    print(f"\n{path}")
+
+
+def _arm(name: str, seeds: Sequence[Path]) -> Arm:
+    trained = [read_json(seed / name / "manifest.json") for seed in seeds]
+    bits = [read_json(seed / f"eval-{name}" / "manifest.json")["scores"][0]["value"] for seed in seeds]
+    seconds = statistics.mean(one["seconds"] for one in trained)
+    return Arm(name, bits, seconds, trained[0]["metrics"], trained[0]["config"])
+
+
+def _print_table(arms: Sequence[Arm]) -> None:
+    print(
+        f"{len(arms[0].bits)} seeds; bits a byte with 95% t-intervals; the difference to {arms[0].name} pair by pair\n"
+    )
+    print("| | parameters (a token uses) | tokens | s | bits a byte | each seed | less that of the first |")
+    print("|---|---|---|---|---|---|---|")
+    for arm in arms:
+        used = f" ({arm.active:,})" if arm.active != arm.metrics["num_parameters"] else ""
+        difference = [a - b for a, b in zip(arm.bits, arms[0].bits, strict=True)]
+        less = f"{statistics.mean(difference):+.3f} ({_range(t_interval(difference), '+.3f')})"
+        cells = [arm.name, f"{arm.metrics['num_parameters']:,}{used}", f"{arm.tokens:,}", f"{arm.seconds:.0f}"]
+        cells += [f"{arm.mean:.3f} ({_range(arm.ci95, '.3f')})", ", ".join(f"{bits:.3f}" for bits in arm.bits)]
+        print(f"| {' | '.join([*cells, less if arm is not arms[0] else ''])} |")
+
+
+def _range(interval: tuple[float, float], form: str) -> str:
+    return f"{interval[0]:{form}} to {interval[1]:{form}}"
+
+
+def _points(axes: Axes, places: Sequence[float], arms: Sequence[Arm], label: str | None = None, line: str = "") -> None:
+    """Means with intervals, and each seed as a small point."""
+    errors = [[arm.mean - arm.ci95[0] for arm in arms], [arm.ci95[1] - arm.mean for arm in arms]]
+    drawn = axes.errorbar(places, [arm.mean for arm in arms], errors, fmt=f"o{line}", capsize=3, label=label)
+    for place, arm in zip(places, arms, strict=True):
+        axes.plot([place] * len(arm.bits), arm.bits, "_", color=drawn[0].get_color(), markersize=14, zorder=3)
+    axes.grid(alpha=0.3)
+
+
+def _attention(arms: Sequence[Arm]) -> Any:
+    figure, (loss, cache, speed) = plt.subplots(1, 3, figsize=(9.5, 3), layout="constrained")
+    heads = [arm.config["model"]["kv_heads"] for arm in arms]
+    places = list(range(len(arms)))
+    names = [
+        f"{arm.name.upper()}\n{n} of {arms[0].config['model']['heads']}" for arm, n in zip(arms, heads, strict=True)
+    ]
+    _points(loss, places, arms)
+    shape = arms[0].config["model"]
+    size = [2 * 4 * shape["layers"] * n * shape["dim"] // shape["heads"] for n in heads]
+    cache.bar(places, size)
+    rates = _decode_speeds()
+    speed.bar(places, [rate for _, rate in rates])
+    for axes, title in ((loss, BITS), (cache, "bytes of cache a token, fp32"), (speed, "decoded tokens/s (see below)")):
+        axes.set_xticks(places, names)
+        axes.set_title(title, fontsize=8)
+    print("\nDecoding, D512 L8 H8 F1408 V8192, 16 rows of 1,024 tokens:")
+    for n, rate in rates:
+        print(f"  {n} key/value heads: {rate:,.0f} tokens/s, cache {2 * 4 * 8 * n * 64:,} bytes a token")
+    return figure
+
+
+def _decode_speeds() -> list[tuple[int, float]]:
+    """(key/value heads, tokens/s) of 8, 4 and 1 of 8 heads, in turn with 8: medians."""
+    prepare_machine(num_cores())
+    steps = {heads: _decoder(heads) for heads in (8, 4, 1)}
+    rates = {heads: compare(steps[heads], steps[8], runs=7) for heads in (4, 1)}
+    return [(8, statistics.median(one["peer"] for one in rates.values())), *((n, r["ours"]) for n, r in rates.items())]
+
+
+def _decoder(kv_heads: int) -> Callable[[], float]:
+    rows, context, steps = 16, 1024, 8
+    model = Llama(LlamaConfig(512, 8, 8, kv_heads, 1408, 8192, max_position=2 * context)).eval()
+    model.initialise(0, 0.02)
+    cache = SlotCache(model.config, rows, context + steps)
+    token = torch.zeros(rows, 1, dtype=torch.int64)
+
+    @torch.inference_mode()
+    def work() -> float:
+        cache.lengths[:] = context  # keys and values of zeros cost what others cost
+        for _ in range(steps):
+            model(token, cache.extend(1), cache=cache)
+        return float(rows * steps)
+
+    return work
+
+
+def _experts(arms: Sequence[Arm]) -> Any:
+    figure, pair = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
+    by = (
+        (lambda arm: arm.active, "parameters that a token uses"),
+        (lambda arm: arm.metrics["num_parameters"], "parameters"),
+    )
+    for axes, (place, title) in zip(pair, by, strict=True):
+        for arm in arms:
+            _points(axes, [place(arm) / 1e6], [arm], arm.name)
+        axes.set_xlabel(f"{title}, millions")
+    pair[0].set_title(BITS, fontsize=8)
+    pair[1].legend(fontsize=8)
+    return figure
+
+
+def _vocabulary(arms: Sequence[Arm]) -> Any:
+    figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
+    for size, label in (("small", "D48 L2"), ("nano", "D128 L4")):
+        own = [arm for arm in arms if arm.name.startswith(size)]
+        _points(axes, [float(arm.name.split("-")[1]) for arm in own], own, label, line="-")
+    axes.set_xscale("log", base=2)
+    places = sorted({int(arm.name.split("-")[1]) for arm in arms})
+    axes.set_xticks(places, [f"{place:,}" for place in places])
+    axes.set_xlabel("vocabulary; each line at equal arithmetic")
+    axes.set_title(BITS, fontsize=8)
+    axes.legend()
+    return figure
+
+
+def _selection(arms: Sequence[Arm]) -> Any:
+    figure, axes = plt.subplots(figsize=(6.5, 3), layout="constrained")
+    places = list(range(len(arms)))
+    for place, arm in zip(places, arms, strict=True):
+        _points(axes, [place], [arm])
+    axes.set_xticks(places, [f"{arm.name}\n{arm.tokens / 1e6:.1f}M tokens" for arm in arms])
+    axes.set_title(BITS, fontsize=8)
+    return figure
+
+
+_SIZES = [f"{size}-{vocabulary}" for size in ("small", "nano") for vocabulary in (512, 1024, 2048, 3072)]
+STUDIES: dict[str, tuple[list[str], Callable[[Sequence[Arm]], Any]]] = {
+    "attention": (["mha", "gqa", "mqa"], _attention),
+    "experts": (["dense-compute", "experts", "dense-parameters"], _experts),
+    "vocabulary": (_SIZES, _vocabulary),
+    "selection": (["dirty", "selected", "dirty-longer", "reference", "curated"], _selection),
+}
+
+if __name__ == "__main__":
+    main()
