@@ -1,4 +1,4 @@
-"""The table of stage kinds: the one place, with cli.py, that sees every part of the house."""
+"""The table of stage kinds: the one place, with puna/cli, that sees every part of the house."""
 
 from puna.lineage.runner import Stage
 

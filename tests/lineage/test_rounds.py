@@ -463,7 +463,7 @@ def test_seeds_share_rounds_that_no_seed_changes(kinds: dict[str, Stage], tmp_pa
 
 
 def test_the_schema_describes_blocks(capsys: pytest.CaptureFixture[str]) -> None:
-    from puna.cli import schema
+    from puna.cli.recipes import schema
 
     schema()
     made = json.loads(capsys.readouterr().out)
@@ -479,7 +479,7 @@ def test_the_schema_describes_blocks(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_verb_for_a_kind_stops_before_the_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from puna import cli
+    from puna.cli import recipes
 
     ran: list[list[str]] = []
 
@@ -490,8 +490,8 @@ def test_a_verb_for_a_kind_stops_before_the_rounds(tmp_path: Path, monkeypatch: 
         ran.append(list(recipe.stages))
         return Result()
 
-    monkeypatch.setattr(cli, "_run_one", fake)
+    monkeypatch.setattr(recipes, "_run_one", fake)
     (tmp_path / "lap.yaml").write_text(RECIPE)
-    cli._run_until_kind(tmp_path / "lap.yaml", [], tmp_path, "sft")
-    cli._run_until_kind(tmp_path / "lap.yaml", [], tmp_path, "generate")
+    recipes._run_until_kind(tmp_path / "lap.yaml", [], tmp_path, "sft")
+    recipes._run_until_kind(tmp_path / "lap.yaml", [], tmp_path, "generate")
     assert [names[-1] for names in ran] == ["sft", "round2.generate"]

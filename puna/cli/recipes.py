@@ -1,0 +1,203 @@
+"""Verbs on a recipe: `run`, those that stop at a stage of one kind, `curate` (a recipe of its own) and `schema`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from puna.base.errors import ConfigError
+from puna.cli.options import JsonOption, OutOption, RecipeArgument, SetOption
+from puna.cli.runs import show_card, show_comparison
+from puna.lineage.live import make_watcher
+from puna.lineage.recipe import Recipe, RecipeFile, parse_settings
+from puna.lineage.rounds import round_of
+from puna.lineage.runner import RunResult, plan
+from puna.lineage.runner import run as run_recipe
+from puna.stages import STAGES
+
+
+def run(
+    recipe: RecipeArgument,
+    set_: SetOption = [],
+    until: Annotated[str | None, typer.Option(help="Stop after this stage")] = None,
+    out: OutOption = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what would run and why; run nothing")] = False,
+    seeds: Annotated[
+        str | None, typer.Option(help="Run replicas, for example 0,1,2; `puna compare` aggregates them")
+    ] = None,
+    crawl: Annotated[
+        list[str], typer.Option(help="Your own WARC, HTML folder, JSONL, Parquet or text as the crawl")
+    ] = [],
+    json_: JsonOption = False,
+) -> None:
+    """Run a recipe from its first unfinished stage to its last.
+
+    Example: puna run recipes/nano.yaml --until pretrain
+    """
+    settings = parse_settings(set_) | ({"crawl": crawl} if crawl else {})
+    recipes = [_load(recipe, settings | seed, until) for seed in _seeds(seeds)]
+    folder = out or Path("runs") / recipes[0].name
+    if explain:
+        _explain(recipes, folder, replicas=seeds is not None, as_json=json_)
+        return
+    results = [_run_one(one, folder, replica=seeds is not None) for one in recipes]
+    if json_:
+        print(json.dumps([result.report for result in results] if seeds else results[0].report, ensure_ascii=False))
+        return
+    for result in results:
+        show_card(result.report, result.report_path)
+    if seeds and len(results) > 1:
+        show_comparison([result.report for result in results], None)
+    chat_model = results[-1].folder / "export"
+    if chat_model.exists():
+        print(f"Talk to it: puna chat {chat_model}")
+
+
+def pretrain(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to its pretraining stage.
+
+    Example: puna pretrain recipes/nano.yaml --set pretrain.num_tokens=500000
+    """
+    _run_until_kind(recipe, set_, out, "pretrain")
+
+
+def sft(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to its supervised fine-tuning stage.
+
+    Example: puna sft recipes/nano.yaml --set sft.epochs=1
+    """
+    _run_until_kind(recipe, set_, out, "sft")
+
+
+def reward(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to its reward model's stage.
+
+    Example: puna reward recipes/nano.yaml --set reward.epochs=1
+    """
+    _run_until_kind(recipe, set_, out, "reward")
+
+
+def dpo(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to its DPO stage.
+
+    Example: puna dpo recipes/nano.yaml --set dpo.beta=0.2
+    """
+    _run_until_kind(recipe, set_, out, "dpo")
+
+
+def ppo(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to its PPO stage.
+
+    Example: puna ppo recipes/nano.yaml --set ppo.iterations=5
+    """
+    _run_until_kind(recipe, set_, out, "ppo")
+
+
+def rounds(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to the last stage of its last round.
+
+    Example: puna rounds recipes/nano.yaml --set rounds=2
+    """
+    loaded = _load(recipe, parse_settings(set_), None)
+    names = [name for name in loaded.stages if round_of(name)]
+    if not names:
+        raise ConfigError(f"{recipe}: expected a block of rounds, came none or no rounds; write one, or --set rounds=1")
+    _run_until(loaded, names[-1], out)
+
+
+def curate(
+    inputs: Annotated[list[str], typer.Argument(help="WARC, HTML, JSONL, Parquet or text files, or folders of them")],
+    out: Annotated[Path, typer.Option(help="Run folder; the documents go to OUT/curate")],
+    set_: SetOption = [],
+) -> None:
+    """Turn a crawl into clean, deduplicated documents.
+
+    Example: puna curate crawl.warc.gz pages/ --out runs/mine --set languages=[en]
+    """
+    config: dict[str, Any] = {}
+    for name, value in parse_settings(set_).items():
+        config[name.removeprefix("curate.")] = value
+    stages = {"curate": {"kind": "curate", "inputs": {"crawl": inputs}, "config": config}}
+    result = _run_one(Recipe.from_values({"name": "curate", "stages": stages}), out, replica=False)
+    print(f"Documents: {out / 'curate'}   Report: {result.report_path}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of recipes.
+
+    Example: puna schema > recipe.schema.json
+    """
+    made = RecipeFile.model_json_schema()
+    definitions = made.setdefault("$defs", {})
+    for kind, stage in STAGES.items():
+        settings = stage.settings().model_json_schema(ref_template="#/$defs/{model}")
+        definitions |= settings.pop("$defs", {})
+        definitions[f"config of {kind}"] = settings
+    definitions["StageSpec"]["properties"]["kind"]["enum"] = list(STAGES)
+    definitions["StageSpec"]["allOf"] = [
+        {
+            "if": {"properties": {"kind": {"const": kind}}},
+            "then": {"properties": {"config": {"$ref": f"#/$defs/config of {kind}"}}},
+        }
+        for kind in STAGES
+    ]
+    print(json.dumps(made, indent=1))
+
+
+def _load(path: Path, settings: dict[str, Any], until: str | None) -> Recipe:
+    recipe = Recipe.load(path, settings)
+    return recipe.until(until) if until else recipe
+
+
+def _seeds(text: str | None) -> list[dict[str, Any]]:
+    if text is None:
+        return [{}]
+    try:
+        return [{"seed": int(one)} for one in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--seeds: expected numbers such as 0,1,2, came {text!r}") from None
+
+
+def _run_one(recipe: Recipe, folder: Path, replica: bool) -> RunResult:
+    with make_watcher() as watch:
+        return run_recipe(recipe, STAGES, folder, replica=replica, watch=watch)
+
+
+def _run_until_kind(path: Path, set_: list[str], out: Path | None, kind: str) -> None:
+    recipe = _load(path, parse_settings(set_), None)
+    names = [name for name, spec in recipe.stages.items() if spec.kind == kind]
+    if not names:
+        raise ConfigError(f"{path}: expected a stage of kind {kind}, came {', '.join(recipe.stages)}")
+    last = [name for name in names if not round_of(name)] or names  # a round may train with the same kind again
+    _run_until(recipe, last[-1], out)
+
+
+def _run_until(recipe: Recipe, stage: str, out: Path | None) -> None:
+    folder = out or Path("runs") / recipe.name
+    result = _run_one(recipe.until(stage), folder, replica=False)
+    print(f"Model: {folder / stage}   Report: {result.report_path}")
+
+
+def _explain(recipes: list[Recipe], folder: Path, replicas: bool, as_json: bool) -> None:
+    rows: list[dict[str, Any]] = []
+    for recipe in recipes:
+        place = folder / f"seed-{recipe.seed}" if replicas else folder
+        for one in plan(recipe, STAGES, folder, place):
+            does = "reuse" if one.reused else "run"
+            rows.append(
+                {
+                    "seed": recipe.seed,
+                    "stage": one.name,
+                    "does": does,
+                    "why": one.reasons,
+                    "fingerprint": one.fingerprint,
+                }
+            )
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    width = max((len(row["stage"]) for row in rows), default=1)
+    for row in rows:
+        why = "; ".join(row["why"][:4]) + (f"; and {len(row['why']) - 4} more" if len(row["why"]) > 4 else "")
+        print(f"{row['does']:5}  {row['stage']:{width}} {row['fingerprint'][:12]}  {why}")
