@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 INSTALL := $(RUN)/pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all check bench clean
+.PHONY: demo test test-all llama-cpp check bench clean
 
 demo: $(VENV)/.core
 	$(RUN)/puna run recipes/nano.yaml
@@ -14,6 +14,10 @@ test: $(VENV)/.dev
 
 test-all: $(VENV)/.dev
 	$(RUN)/python -m pytest -n 2 --dist worksteal -m "long or not long"
+
+# Builds llama.cpp from source (minutes, wants a C++ compiler): test-all then lets it read our GGUF files.
+llama-cpp: $(VENV)/.dev
+	$(INSTALL) -e '.[llama-cpp]'
 
 check: $(VENV)/.dev
 	$(RUN)/ruff format --check .

@@ -1,4 +1,6 @@
-"""Supervised fine-tuning: cross-entropy on what the assistant says, everything else masked (Llama 3, section 4.1.3).
+"""Supervised fine-tuning: cross-entropy on what the assistant says, its tool calls too, everything else masked.
+
+Llama 3, section 4.1.3 (the dialogs) and 4.3.5 (tools).
 
 dialogs.jsonl -> Llama 3 dialog format + mask -> pack (document mask) -> the loop of pretraining -> chat model
 """
@@ -11,7 +13,7 @@ from puna.base.errors import DataError
 from puna.base.machine import prepare_machine
 from puna.base.output import Inputs, StageOutput
 from puna.model import load_model
-from puna.posttrain.dialogs import Messages, read_dialogs
+from puna.posttrain.dialogs import Dialog, read_dialogs
 from puna.pretrain.loader import IGNORED, Loader
 from puna.pretrain.loop import LoopConfig, language_modelling, loss_panel, train
 from puna.pretrain.run import ShardSequences, save_base
@@ -76,12 +78,12 @@ def run(config: SftConfig, inputs: Inputs, out: StageOutput) -> None:
     out.panels.append(loss_panel(log, "Fine-tuning loss"))
 
 
-def encode(dialogs: list[Messages], tokenizer: Tokenizer, row_tokens: int) -> tuple[DialogSequences, dict[str, float]]:
+def encode(dialogs: list[Dialog], tokenizer: Tokenizer, row_tokens: int) -> tuple[DialogSequences, dict[str, float]]:
     """Encode dialogs, leaving out those that are longer than a row, and count.
 
     Raises DataError if no token would be learned.
     """
-    encoded = [encode_dialog(tokenizer, messages) for messages in dialogs]
+    encoded = [encode_dialog(tokenizer, dialog.messages, form=dialog.form) for dialog in dialogs]
     kept = [pair for pair in encoded if len(pair[0]) - 1 <= row_tokens]
     sequences = DialogSequences(kept)
     if not kept or not sequences.num_targets:

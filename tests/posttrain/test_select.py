@@ -83,7 +83,7 @@ def test_a_round_by_hand(tmp_path: Path) -> None:
     counts = {"num_prompts": 4, "num_dialogs": 3, "num_preferences": 2, "none_good": 1, "too_easy": 0, "over_limit": 0,
                   "num_unsolved": 3}  # fmt: skip
     assert out.metrics == counts
-    assert read_dialogs([out.path / "dialogs.jsonl"])[0] == dialogs[0]["messages"]
+    assert read_dialogs([out.path / "dialogs.jsonl"])[0].messages == dialogs[0]["messages"]
     assert read_preferences([out.path / "preferences.jsonl"])[0].answers == ("best", "worst")
     # Several of a prompt, each text once.
     assert _texts(_run(tmp_path, rows, per_prompt=2)[1]) == [
