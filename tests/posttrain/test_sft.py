@@ -17,7 +17,7 @@ from puna.posttrain.sft import SftConfig, encode, run
 from puna.pretrain.loader import IGNORED
 from puna.pretrain.schedule import ScheduleConfig
 from puna.tokenizer import Tokenizer
-from puna.tokenizer.dialog import Provenance, dialog_pieces
+from puna.tokenizer.dialog import Piece, Provenance, dialog_pieces
 from puna.tokenizer.shards import TokensConfig
 from puna.tokenizer.shards import run as make_shards
 from puna.tokenizer.train import TokenizerConfig
@@ -86,11 +86,15 @@ def test_of_a_dialog_with_tools_calls_and_answers_are_learned(tokenizer: Tokeniz
     learned = tokenizer.decode(targets[targets != IGNORED].tolist())
     assert learned == '{"name": "pick", "parameters": {"of": "red"}}<|eom_id|>green<|eot_id|>'
     pieces = list(dialog_pieces(tokenizer, dialog.messages, form=dialog.form))
-    origin = [(piece.message, piece.provenance) for piece in pieces for _ in piece.ids][1:]
-    by_assistant = [message in (2, 4) and kind in (Provenance.CONTENT, Provenance.END) for message, kind in origin]
-    assert np.array_equal(targets != IGNORED, by_assistant)
+    assert np.array_equal(targets != IGNORED, _said_by_the_assistant(pieces))
     text = tokenizer.decode(tokens.tolist())
     assert all(part in text for part in ("Environment: ipython", '"of": {\n', "79797979", "Say a colour.", "Be kind."))
+
+
+def _said_by_the_assistant(pieces: list[Piece]) -> list[bool]:
+    """For each token of TOOL_ROW after the first, whether it is of the assistant's messages, 2 and 4, and no header."""
+    origin = [(piece.message, piece.provenance) for piece in pieces for _ in piece.ids][1:]
+    return [message in (2, 4) and kind in (Provenance.CONTENT, Provenance.END) for message, kind in origin]
 
 
 def test_a_model_learns_to_call_and_to_answer_and_not_the_tool_s_words(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -107,13 +111,13 @@ def test_a_model_learns_to_call_and_to_answer_and_not_the_tool_s_words(tokenizer
     schedule = ScheduleConfig(warmup_steps=5)
     config = SftConfig(epochs=120, row_tokens=num_tokens - 1, batch_rows=1, lr=1e-2, schedule=schedule)
     run(config, Inputs({"model": tmp_path / "base", "dialogs": [tmp_path / "d.jsonl"]}), out)
-    learnt = [piece.learnt for piece in pieces for _ in piece.ids][1:]
-    assert {row["targets"] for row in read_jsonl(out.path / "log.jsonl")} == {sum(learnt)}
+    by_assistant = _said_by_the_assistant(pieces)
+    assert {row["targets"] for row in read_jsonl(out.path / "log.jsonl")} == {sum(by_assistant)}
     ids = torch.tensor([[token for piece in pieces for token in piece.ids]])
     with torch.no_grad():
         losses = cross_entropy(load_model(out.path)(ids)[0, :-1], ids[0, 1:], reduction="none")
     kinds = [piece.provenance for piece in pieces for _ in piece.ids][1:]
-    said = losses[torch.tensor(learnt)]
+    said = losses[torch.tensor(by_assistant)]
     result = losses[torch.tensor([kind == Provenance.TOOL_OUTPUT for kind in kinds])]
     assert len(result) == 8 and said.mean() < 0.2
     # Learned too, it would be said as surely; masked, it is less likely than by chance.
