@@ -19,5 +19,5 @@ STAGES: dict[str, Stage] = {
     "keep": Stage("puna.posttrain.keep", "KeepConfig"),
     "baselines": Stage("puna.evals.baselines", "BaselinesConfig"),
     "evaluate": Stage("puna.evals.run", "EvaluateConfig", seeded=True),
-    "export": Stage("puna.model.convert.export", "ExportConfig"),
+    "export": Stage("puna.export.run", "ExportConfig"),
 }

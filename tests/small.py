@@ -108,7 +108,7 @@ STAGES: dict[str, Any] = {
         "kind": "keep",
         "inputs": {"before": "sft", "after": "ppo", "scores_before": "dev-before", "scores_after": "dev-after"},
     },
-    "export": {"kind": "export", "inputs": {"model": "keep"}},
+    "export": {"kind": "export", "inputs": {"model": "keep"}, "config": {"gguf": "q8_0"}},
 }
 
 

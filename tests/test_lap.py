@@ -10,6 +10,7 @@ import torch
 from puna.engine import Engine, SamplingParams
 from puna.lineage import run
 from puna.model import load_model
+from puna.model.convert.layout import open_checkpoint
 from puna.stages import STAGES as KINDS
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.dialog import encode_dialog
@@ -65,7 +66,8 @@ ORDER = (
 def lap(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a small lap with evaluation; run twice, the second time for nothing."""
     stages = {name: (STAGES | EVALUATIONS)[name] for name in ORDER}
-    stages["export"] = {"kind": "export", "inputs": {"model": "keep", "scores": ["eval-chat"]}}
+    inputs = {"model": "keep", "scores": ["eval-chat"]}
+    stages["export"] = {"kind": "export", "inputs": inputs, "config": {"gguf": "float32"}}
     out = tmp_path_factory.mktemp("lap") / "run"
     recipe = small_recipe(stages)
     with pytest.MonkeyPatch.context() as patch:
@@ -109,6 +111,12 @@ def test_transformers_loads_the_export_with_the_same_logits_and_greedy_text(lap:
     generated = theirs.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False)[0, len(ids) :].tolist()
     assert made.tokens == generated[: len(made.tokens)]
     assert their_tokenizer.decode(generated) == tokenizer.decode(generated)
+
+
+def test_the_gguf_file_is_the_exported_model(lap: Path) -> None:
+    ours = load_model(lap / "export").state_dict()
+    weights = open_checkpoint(lap / "export/model.gguf").weights
+    assert weights.keys() == ours.keys() and all(torch.equal(weights[name].load(), ours[name]) for name in ours)
 
 
 def test_the_model_card_carries_the_measured_scores(lap: Path) -> None:

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "engine": {"tokenizer", "model"},
     "pretrain": {"tokenizer", "model"},
     "evals": {"engine", "verify", "tokenizer", "curate", "model"},
+    "export": {"tokenizer", "model"},
     "posttrain": {"pretrain", "engine", "evals", "verify", "tokenizer", "model"},
 }
 SEES_EVERYTHING = {"stages", "cli", "__main__", "__init__"}

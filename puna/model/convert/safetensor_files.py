@@ -35,7 +35,7 @@ def read_weights(folder: Path) -> dict[str, Weight]:
             raise ArtifactError(f"{folder / INDEX}: expected a weight_map from tensor to file, found none") from None
     else:
         files = [folder / _WHOLE]
-    return {weight.name: weight for file in files for weight in _read_file(file)}
+    return {weight.name: weight for file in files for weight in read_safetensors(file)}
 
 
 def write_weights(
@@ -54,23 +54,19 @@ def write_weights(
             shards.append([])
         shards[-1].append(weight)
     if len(shards) == 1:
-        _write_file(folder / _WHOLE, shards[0], wrote)
+        write_safetensors(folder / _WHOLE, shards[0], wrote)
         return
     places: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        _write_file(folder / file, shard, wrote)
+        write_safetensors(folder / file, shard, wrote)
         places |= {weight.name: file for weight in shard}
     total = sum(weight.num_bytes for shard in shards for weight in shard)
     write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
 
 
-def write_tensor(file: BinaryIO, tensor: Tensor) -> None:
-    """The bytes of `tensor`, row after row, without a copy."""
-    file.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
-
-
-def _read_file(file: Path) -> list[Weight]:
+def read_safetensors(file: Path) -> list[Weight]:
+    """All tensors of one file. Raises ArtifactError if it is missing or damaged."""
     if not file.is_file():
         raise ArtifactError(f"expected weights at {file}, found none")
     weights = []
@@ -89,20 +85,10 @@ def _read_file(file: Path) -> list[Weight]:
     return weights
 
 
-def _loader(file: Path, name: str) -> Callable[[], Tensor]:
-    def load() -> Tensor:
-        # Opened anew for each tensor: as long as the map is open, all pages touched stay in memory
-        # (measured on 320 MB: 12 MB above the start, held open 324 MB).
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                return tensors.get_tensor(name)  # type: ignore[no-any-return]
-        except (SafetensorError, OSError) as error:
-            raise ArtifactError(f"{file} changed while it was read: expected {name}, came {error}") from None
-
-    return load
-
-
-def _write_file(path: Path, weights: list[Weight], wrote: Callable[[int], None]) -> None:
+def write_safetensors(
+    path: Path, weights: Iterable[Weight], wrote: Callable[[int], None] = lambda num_bytes: None
+) -> None:
+    """Write one file; `wrote` is called with the bytes of each tensor when it is written."""
     # The library's order: the wider dtypes first, so that each tensor is aligned, then by name.
     weights = sorted(weights, key=lambda weight: (-weight.dtype.itemsize, weight.name))
     temp = path.with_name(path.name + ".tmp")
@@ -115,6 +101,24 @@ def _write_file(path: Path, weights: list[Weight], wrote: Callable[[int], None])
         os.fsync(file.fileno())
     os.replace(temp, path)
     sync_folder(path.parent)
+
+
+def write_tensor(file: BinaryIO, tensor: Tensor) -> None:
+    """The bytes of `tensor`, row after row, without a copy."""
+    file.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+
+
+def _loader(file: Path, name: str) -> Callable[[], Tensor]:
+    def load() -> Tensor:
+        # Opened anew for each tensor: as long as the map is open, all pages touched stay in memory
+        # (measured on 320 MB: 12 MB above the start, held open 324 MB).
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                return tensors.get_tensor(name)  # type: ignore[no-any-return]
+        except (SafetensorError, OSError) as error:
+            raise ArtifactError(f"{file} changed while it was read: expected {name}, came {error}") from None
+
+    return load
 
 
 def _header(weights: list[Weight]) -> bytes:
