@@ -2,9 +2,11 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from puna.model import SlotCache
-from puna.model.attention import AttentionContext, attend
+from puna.model.attention import AttentionContext, attend, document_mask, document_pieces
 from puna.model.config import PRESETS
 
 
@@ -30,6 +32,38 @@ def test_attend_is_softmax_attention_in_double(packed):
     tokens = torch.zeros(2, 9, dtype=torch.int64)
     context = AttentionContext.of(tokens, None, documents, None)
     torch.testing.assert_close(attend(q, k, v, context, 0), brute_force(q, k, v, documents), atol=1e-9, rtol=1e-9)
+
+
+@given(st.lists(st.lists(st.integers(1, 90), min_size=1, max_size=4), min_size=1, max_size=3), st.integers(0, 2**32))
+def test_document_by_document_is_attention_under_the_mask(lengths, seed):
+    """Outputs and gradients, rows padded to one length by a document of their own."""
+    num_tokens = max(map(sum, lengths))
+    rows = [[i for i, n in enumerate(row) for _ in range(n)] for row in lengths]
+    documents = torch.tensor([row + [-1] * (num_tokens - len(row)) for row in rows])
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((*documents.shape, heads, 8) for heads in (4, 2, 2))
+    qkv = [torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True) for shape in shapes]
+    slope = torch.randn((*documents.shape, 4, 8), dtype=torch.float64, generator=generator)
+    found: list[list[torch.Tensor]] = []
+    for context in (
+        AttentionContext(documents, documents, None, None, document_pieces(documents)),
+        AttentionContext(documents, documents, None, document_mask(documents)),
+    ):
+        out = attend(*qkv, context, 0)
+        found.append([out, *torch.autograd.grad(out, qkv, slope)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-9)
+
+
+def test_long_documents_are_computed_one_by_one_and_others_under_a_mask():
+    def context(*rows):
+        documents = torch.tensor([[number for number, n in row for _ in range(n)] for row in rows])
+        return AttentionContext.of(torch.zeros_like(documents), None, documents, None)
+
+    assert context([(0, 40), (1, 60)], [(0, 100)]).pieces == [40, 60, 100]
+    assert context([(7, 100)], [(7, 100)]).pieces == [100, 100]  # rows never see each other
+    assert context([(0, 3), (1, 5)]).pieces is None and context([(0, 3), (1, 5)]).mask is not None
+    assert context([(0, 40), (1, 60), (0, 40)]).pieces is None  # a document in two pieces is still one
 
 
 def test_documents_and_a_cache_together_are_refused():
