@@ -21,11 +21,16 @@ from puna.curate.extract import decode, extract_page, is_cut_off, tidy
 from puna.curate.language import detect_language
 from puna.curate.pii import mask_personal_data
 from puna.curate.read import Record
-from puna.curate.repetition import GopherRepetition, gopher_repetition
-from puna.curate.rules import C4, BlockedWords, GopherQuality, c4_lines, damaged_share, gopher_quality
+from puna.curate.rules.blocked import BlockedWords
+from puna.curate.rules.c4 import C4, c4
+from puna.curate.rules.check import first_failure
+from puna.curate.rules.encoding import damaged_share
+from puna.curate.rules.fineweb import FineWeb, fineweb
+from puna.curate.rules.gopher_quality import GopherQuality, gopher_quality
+from puna.curate.rules.gopher_repetition import GopherRepetition, gopher_repetition
 from puna.curate.words import Words, count_words
 
-RuleName = Literal["encoding", "c4", "blocked", "gopher_quality", "gopher_repetition"]
+RuleName = Literal["encoding", "c4", "blocked", "gopher_quality", "gopher_repetition", "fineweb"]
 
 
 class CurateConfig(Config):
@@ -41,6 +46,7 @@ class CurateConfig(Config):
     gopher_quality: GopherQuality = GopherQuality()
     gopher_repetition: GopherRepetition = GopherRepetition()
     c4: C4 = C4()
+    fineweb: FineWeb = FineWeb()
     blocked_words: tuple[str, ...] = ()
     """Words or phrases, or paths of files with one on each line (an entry with a slash is a path)."""
     max_blocked_words: int = Field(0, ge=0)
@@ -107,8 +113,11 @@ class Cleaner:
             "encoding": self._encoding,
             "c4": self._c4,
             "blocked": self._block,
-            "gopher_quality": lambda way: gopher_quality(way.words(), way.row.lang, config.gopher_quality),
-            "gopher_repetition": lambda way: gopher_repetition(way.words(), config.gopher_repetition),
+            "gopher_quality": lambda way: first_failure(
+                gopher_quality(way.words(), way.row.lang, config.gopher_quality)
+            ),
+            "gopher_repetition": lambda way: first_failure(gopher_repetition(way.words(), config.gopher_repetition)),
+            "fineweb": lambda way: first_failure(fineweb(way.words(), config.fineweb)),
         }
         first: dict[str, Callable[[_Way], str | None]] = {
             "read": _readable,
@@ -155,8 +164,8 @@ class Cleaner:
     def _c4(self, way: _Way) -> str | None:
         if way.record.form == "text":
             return None
-        way.row.text, reason = c4_lines(way.row.text, self.config.c4)
-        return reason
+        way.row.text, checks = c4(way.row.text, self.config.c4)
+        return first_failure(checks)
 
     def _block(self, way: _Way) -> str | None:
         return "blocked words" if self._blocked.count(way.words()) > self.config.max_blocked_words else None

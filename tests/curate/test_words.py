@@ -1,28 +1,41 @@
-import re
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.curate.words import CHARACTER, DIGIT, LETTER, SYMBOL, Words, count_words, ngram_hashes
+
+GOLDEN = Path(__file__).with_name("golden") / "datatrove.json"
 
 
 def kinds(text: str) -> list[int]:
     return Words(text).kinds.tolist()
 
 
+def tokens(text: str) -> list[str]:
+    words = Words(text)
+    return [text[start : start + length] for start, length in zip(words.starts, words.lengths, strict=True)]
+
+
 def test_tokens_of_a_sentence() -> None:
-    words = Words("Don't pay 12.50 for x2, 磨坊!")
-    # don't | pay | 12 | . | 50 | for | x2 | , | 磨 | 坊 | !
-    assert words.lengths.tolist() == [5, 3, 2, 1, 2, 3, 2, 1, 1, 1, 1]
-    assert words.kinds.tolist() == [
-        LETTER, LETTER, DIGIT, SYMBOL, DIGIT, LETTER, LETTER, SYMBOL, CHARACTER, CHARACTER, SYMBOL,
+    text = "Don't pay 12.50 for x2, 磨坊!"
+    assert tokens(text) == ["Do", "n't", "pay", "12.50", "for", "x2", ",", "磨", "坊", "!"]
+    assert kinds(text) == [
+        LETTER, LETTER, LETTER, DIGIT, LETTER, LETTER, SYMBOL, CHARACTER, CHARACTER, SYMBOL,
     ]  # fmt: skip
-    assert words.num_words == 8
+    assert Words(text).num_words == 8
 
 
-def test_quotes_are_no_apostrophes() -> None:
-    assert Words("'word' rock 'n' roll’s").lengths.tolist() == [1, 4, 1, 4, 1, 1, 1, 6]
+@pytest.mark.parametrize(
+    "row", json.loads(GOLDEN.read_text(encoding="utf-8"))["tokens"], ids=lambda row: row["text"][:20]
+)
+def test_same_tokens_as_spacy(row: dict[str, Any]) -> None:
+    assert tokens(row["text"]) == row["tokens"]
 
 
 def test_equal_tokens_have_equal_hashes_anywhere() -> None:
@@ -37,15 +50,19 @@ def test_hash_does_not_depend_on_the_place_in_a_long_text() -> None:
     assert far.hashes[-1] == Words("mill").hashes[0]
 
 
-@given(st.text(alphabet="ab 1-'磨坊\n", max_size=60))
-def test_same_tokens_as_a_regular_expression(text: str) -> None:
-    expected = re.findall(r"[磨坊]|[ab1]+(?:'(?<=[ab]')(?=[ab])[ab1]+)*|[^\sab1磨坊]", text)
+@given(st.text(alphabet="ab1A '’.,-/:+*$%&()…磨😀\n\u00a0\U000e0001", max_size=80) | st.text(max_size=80))
+def test_tokens_hold_every_character_that_is_no_space(text: str) -> None:
+    text = text.encode("utf-8", "replace").decode()
     words = Words(text)
-    assert words.lengths.tolist() == [len(token) for token in expected]
+    ends = words.starts + words.lengths
+    assert (words.lengths > 0).all() and (words.starts[1:] >= ends[:-1]).all()
+    covered = {i for start, end in zip(words.starts, ends, strict=True) for i in range(start, end)}
+    spaces = {i for i, char in enumerate(text) if unicodedata.category(char)[0] in "ZC" and ord(char) < 0x30000}
+    assert covered == set(range(len(text))) - spaces
     by_hash: dict[int, str] = {}
-    for token, key in zip(expected, words.hashes.tolist(), strict=True):
+    for token, key in zip(tokens(text), words.cased_hashes.tolist(), strict=True):
         assert by_hash.setdefault(key, token) == token
-    assert len(by_hash) == len(set(expected))
+    assert len(by_hash) == len(set(tokens(text)))
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=30), st.integers(1, 6))

@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from puna.curate.repetition import GopherRepetition, gopher_repetition
+from puna.curate.rules.check import first_failure
+from puna.curate.rules.gopher_repetition import GopherRepetition, gopher_repetition
 from puna.curate.words import Words
 from tests.curate.pages import sentences
 
@@ -19,7 +20,7 @@ LOOSE = {
 
 
 def verdict(text: str, **limits: object) -> str | None:
-    return gopher_repetition(Words(text), GopherRepetition.model_validate(limits))
+    return first_failure(gopher_repetition(Words(text), GopherRepetition.model_validate(limits)))
 
 
 def test_share_of_duplicate_paragraphs() -> None:
@@ -105,10 +106,42 @@ def test_same_decisions_as_brute_force() -> None:
         text = " ".join(tokens)
         reason = brute_force(tokens, text, limits)
         reasons[reason] += 1
-        assert gopher_repetition(Words(text), limits) == reason
+        assert first_failure(gopher_repetition(Words(text), limits)) == reason
     assert len(reasons) >= 5, reasons
 
 
 def test_plain_text_is_kept() -> None:
     assert verdict(sentences(1, 3)) is None
     assert verdict("") is None
+
+
+def test_libraries_count_differently() -> None:
+    once = "alpha beta gamma delta"
+    assert [verdict(once, **LOOSE, variant=name) for name in ("paper", "datatrove", "dclm")] == [
+        None,
+        "top 2-gram",
+        None,
+    ]
+    # The 5-gram stands twice: the second time it is skipped (10 characters), or both count (20), white space does not.
+    text = "aa bb cc dd ee. 1 aa bb cc dd ee " + "z" * 60
+    limits = {**LOOSE, "top_ngrams": {}, "duplicate_ngrams": {5: 0.21}}
+    assert verdict(text, **limits) is None
+    assert verdict(text, **limits, variant="dclm") == "duplicate 5-grams"  # 20 of 82
+
+
+def covered(tokens: list[str], n: int) -> int:
+    """Characters of the tokens that any n-gram covers which occurs twice."""
+    grams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+    counts = Counter(grams)
+    places = {i + j for i, gram in enumerate(grams) if counts[gram] > 1 for j in range(n)}
+    return sum(len(tokens[i]) for i in places)
+
+
+def test_dclm_covers_what_brute_force_does() -> None:
+    draw = random.Random(6)
+    for _ in range(200):
+        tokens = [draw.choice("abcd") * draw.randint(1, 3) for _ in range(draw.randint(1, 40))]
+        words, share = Words(" ".join(tokens)), covered(tokens, 5) / sum(map(len, tokens))
+        limits = {**LOOSE, "top_ngrams": {}, "duplicate_ngrams": {5: 1.0}, "variant": "dclm"}
+        checks = list(gopher_repetition(words, GopherRepetition.model_validate(limits)))
+        assert checks[-1].value == pytest.approx(share)

@@ -1,0 +1,88 @@
+"""Gopher's quality rules (Rae 2021, A.1.1)."""
+
+import functools
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from puna.base.config import Config
+from puna.curate.language import STOP_WORDS
+from puna.curate.rules.check import Check
+from puna.curate.words import CHARACTER, LETTER, SYMBOL, Words, hash_words
+
+_BULLET = re.compile(r"^\s*[•‣▶◀◦■□▪▫●○–*-]")
+_BULLETS = {"datatrove": re.compile(r"^\s*[•-]")}
+_ELLIPSES = ("...", "…", "……")
+_STOP_WORDS = {
+    "en": frozenset(("the", "be", "to", "of", "and", "that", "have", "with")),
+    "zh": frozenset("的了是在我有和不人这中大上个一"),
+}
+
+
+class GopherQuality(Config):
+    """Thresholds. Words are tokens that are no symbols; a Chinese character is one.
+
+    variant: paper; datatrove (0.10: signs such as • are words, shares are of all tokens, only • and - are bullets, stop
+    words count in lower case alone); dclm (every occurrence of a stop word counts).
+    """
+
+    variant: Literal["paper", "datatrove", "dclm"] = "paper"
+    min_words: int = 50
+    max_words: int = 100_000
+    min_word_length: float = 3.0
+    max_word_length: float = 10.0
+    max_hashes_per_word: float = 0.1
+    max_ellipses_per_word: float = 0.1
+    max_bullet_lines: float = 0.9
+    max_ellipsis_lines: float = 0.3
+    min_letter_words: float = 0.8
+    min_stop_words: int = 2
+
+
+def gopher_quality(words: Words, language: str, limits: GopherQuality) -> Iterator[Check]:
+    """Mean word length is left out where most words are single characters, stop words for languages without a list."""
+    as_datatrove = limits.variant == "datatrove"
+    text, counted = words.text, words.kinds != SYMBOL if as_datatrove else words.is_word
+    num_words = int(np.count_nonzero(counted))
+    yield Check("too few words", "min_words", num_words, least=limits.min_words)
+    yield Check("too many words", "max_words", num_words, most=limits.max_words)
+    if num_words == 0:
+        return
+    is_character = words.kinds == CHARACTER
+    if np.count_nonzero(is_character) * 2 < num_words:
+        length = float(words.lengths[counted].mean())
+        yield Check("word length", "min_word_length", length, least=limits.min_word_length)
+        yield Check("word length", "max_word_length", length, most=limits.max_word_length)
+    num_all = len(words.kinds) if as_datatrove else num_words
+    yield Check("hashes", "max_hashes_per_word", text.count("#") / num_all, most=limits.max_hashes_per_word)
+    ellipses = (text.count("...") + text.count("…")) / num_all
+    yield Check("ellipses", "max_ellipses_per_word", ellipses, most=limits.max_ellipses_per_word)
+    lines = text.splitlines() if as_datatrove else [line for line in text.split("\n") if line.strip()]
+    bullet = _BULLETS.get(limits.variant, _BULLET)
+    bullets = sum(1 for line in lines if bullet.match(line)) / len(lines)
+    yield Check("bullet lines", "max_bullet_lines", bullets, most=limits.max_bullet_lines)
+    cut = sum(1 for line in lines if line.rstrip().endswith(_ELLIPSES)) / len(lines)
+    yield Check("ellipsis lines", "max_ellipsis_lines", cut, most=limits.max_ellipsis_lines)
+    letters = float(np.count_nonzero((words.kinds == LETTER) | is_character)) / num_all
+    yield Check("words without letters", "min_letter_words", letters, least=limits.min_letter_words)
+    stop_words = num_stop_words(words, language, limits)
+    yield Check("stop words", "min_stop_words", stop_words, least=limits.min_stop_words)
+
+
+def num_stop_words(words: Words, language: str, limits: GopherQuality) -> int:
+    """How many stop words of `language` occur, as the variant counts; enough for a language without a list."""
+    known = _stop_word_hashes(language)
+    if known is None:
+        return limits.min_stop_words
+    found = words.cased_hashes if limits.variant == "datatrove" else words.hashes
+    places = np.searchsorted(known, found)
+    counts = np.bincount(places[known[np.minimum(places, len(known) - 1)] == found])
+    return int(counts.sum() if limits.variant == "dclm" else np.count_nonzero(counts))
+
+
+@functools.cache
+def _stop_word_hashes(language: str) -> np.ndarray | None:
+    listed = _STOP_WORDS.get(language) or STOP_WORDS.get(language)
+    return np.sort([hashes[0] for hashes in hash_words(sorted(listed))]) if listed else None

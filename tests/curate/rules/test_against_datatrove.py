@@ -1,0 +1,62 @@
+"""The same decisions as datatrove's filters, with the same reason (golden/make_datatrove.py)."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from puna.curate.rules.c4 import C4, c4
+from puna.curate.rules.check import first_failure
+from puna.curate.rules.fineweb import FineWeb, fineweb
+from puna.curate.rules.gopher_quality import GopherQuality, gopher_quality
+from puna.curate.rules.gopher_repetition import GopherRepetition, gopher_repetition
+from puna.curate.words import Words
+
+ROWS = json.loads((Path(__file__).parents[1] / "golden/datatrove.json").read_text(encoding="utf-8"))["decisions"]
+THEIRS = {
+    "": None,
+    "gopher_short_doc": "too few words",
+    "gopher_below_avg_threshold": "word length",
+    "gopher_above_avg_threshold": "word length",
+    "gopher_too_many_hashes": "hashes",
+    "gopher_too_many_ellipsis": "ellipses",
+    "gopher_too_many_bullets": "bullet lines",
+    "gopher_too_many_end_ellipsis": "ellipsis lines",
+    "gopher_below_alpha_threshold": "words without letters",
+    "gopher_enough_stop_words": "stop words",
+    "dup_para_frac": "duplicate paragraphs",
+    "dup_para_char_frac": "duplicate paragraph characters",
+    "dup_line_frac": "duplicate lines",
+    "dup_line_char_frac": "duplicate line characters",
+    "lorem_ipsum": "lorem ipsum",
+    "curly_bracket": "curly bracket",
+    "too_few_sentences": "too few sentences",
+    "line_punct_ratio": "lines without an end",
+    "short_line_ratio": "short lines",
+    "char_dup_ratio": "repeated lines",
+    "list_ratio": "a list",
+}
+THEIRS |= {f"top_{n}_gram": f"top {n}-gram" for n in (2, 3, 4)}
+THEIRS |= {f"duplicated_{n}_n_grams": f"duplicate {n}-grams" for n in range(5, 11)}
+
+
+def ours(text: str) -> dict[str, str | None]:
+    words = Words(text)
+    return {
+        "gopher_repetition": first_failure(gopher_repetition(words, GopherRepetition(variant="datatrove"))),
+        "gopher_quality": first_failure(gopher_quality(words, "en", GopherQuality(variant="datatrove"))),
+        "c4": first_failure(c4(text, C4(variant="datatrove", layout=False))[1]),
+        "fineweb": first_failure(fineweb(words, FineWeb(variant="datatrove"))),
+    }
+
+
+@pytest.mark.parametrize("rule", ["gopher_repetition", "gopher_quality", "c4", "fineweb"])
+def test_same_reason(rule: str) -> None:
+    wrong = [
+        (row[rule], ours(row["text"])[rule], row["text"])
+        for row in ROWS
+        if ours(row["text"])[rule] != THEIRS[row[rule]]
+    ]
+    assert not wrong, f"{len(wrong)} of {len(ROWS)} differ, e.g. {wrong[0]}"
+    assert min(Counter(row[rule] == "" for row in ROWS).values()) > len(ROWS) / 6, "too few of a kind to prove anything"
