@@ -19,6 +19,11 @@ test-all: $(VENV)/.dev
 llama-cpp: $(VENV)/.dev
 	$(INSTALL) -e '.[llama-cpp]'
 
+# The environment of a peer that a benchmark runs beside ours, e.g. `make peer-datatrove`.
+peer-%: benchmarks/peers/%.txt
+	$(PYTHON) -m venv benchmarks/peers/.venv-$*
+	benchmarks/peers/.venv-$*/bin/pip install -q --disable-pip-version-check -r $<
+
 check: $(VENV)/.dev
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .

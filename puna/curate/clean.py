@@ -117,7 +117,7 @@ class Cleaner:
                 gopher_quality(way.words(), way.row.lang, config.gopher_quality)
             ),
             "gopher_repetition": lambda way: first_failure(gopher_repetition(way.words(), config.gopher_repetition)),
-            "fineweb": lambda way: first_failure(fineweb(way.words(), config.fineweb)),
+            "fineweb": lambda way: first_failure(fineweb(way.row.text, way.words, config.fineweb)),
         }
         first: dict[str, Callable[[_Way], str | None]] = {
             "read": _readable,

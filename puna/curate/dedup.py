@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -20,7 +21,7 @@ from puna.base.rng import generator
 from puna.curate.words import Hashes, ngram_hashes
 
 _TRACKING = re.compile(r"^(utm_\w+|fbclid|gclid|mc_[ce]id|ref_src)=")
-_BLOCK = 4096
+_BLOCK = 256
 
 
 class MinHash(Config):
@@ -75,15 +76,9 @@ def signature(word_hashes: Hashes, settings: MinHash) -> NDArray[np.uint32]:
 
     Hash i of a shingle x is the upper half of a_i x + b_i modulo 2^64, a_i odd (multiply-shift, Dietzfelbinger 1997).
     """
-    shingles = np.unique(ngram_hashes(word_hashes, max(1, min(settings.ngram, len(word_hashes)))))
+    shingles = ngram_hashes(word_hashes, max(1, min(settings.ngram, len(word_hashes))))
     factors, offsets = _coefficients(settings.bands * settings.rows)
-    lowest = np.full(len(factors), np.iinfo(np.uint32).max, np.uint32)
-    for start in range(0, len(shingles), _BLOCK):
-        values = np.multiply.outer(factors, shingles[start : start + _BLOCK])
-        values += offsets[:, None]
-        # The upper half of each little-endian 64-bit word is its second 32-bit word.
-        np.minimum(lowest, values.view(np.uint32)[:, 1::2].min(axis=1), out=lowest)
-    return lowest
+    return _lowest(shingles, factors, offsets)  # type: ignore[no-any-return]
 
 
 def near_twins(signatures: NDArray[np.uint32], ranks: NDArray[np.int64], settings: MinHash) -> NDArray[np.int64]:
@@ -124,6 +119,20 @@ def _root(parents: NDArray[np.int64], index: int) -> int:
 def _join(parents: NDArray[np.int64], a: int, b: int) -> None:
     a, b = _root(parents, a), _root(parents, b)
     parents[max(a, b)] = min(a, b)
+
+
+@njit(cache=True, nogil=True)
+def _lowest(shingles, factors, offsets):  # type: ignore[no-untyped-def]
+    """The smallest upper half of a x + b over the shingles, for each a and b. Blocks of shingles stay in the cache."""
+    lowest = np.full(len(factors), np.uint32(0xFFFFFFFF), np.uint32)
+    for start in range(0, len(shingles), _BLOCK):
+        block = shingles[start : start + _BLOCK]
+        for number in range(len(factors)):
+            factor, offset, best = factors[number], offsets[number], np.uint64(0xFFFFFFFFFFFFFFFF)
+            for place in range(len(block)):
+                best = min(best, block[place] * factor + offset)
+            lowest[number] = min(lowest[number], np.uint32(best >> np.uint64(32)))
+    return lowest
 
 
 @functools.lru_cache(maxsize=4)

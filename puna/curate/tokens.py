@@ -23,8 +23,8 @@ Hashes = NDArray[np.uint64]
 Places = NDArray[np.int32]
 
 _KNOWN = 0x30000  # planes 0 to 2; what lies above counts as a symbol
-_CHARACTERS = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FFFF))
-CHARACTER_CLASS = "".join(f"{chr(first)}-{chr(last)}" for first, last in _CHARACTERS)
+CHARACTER_RANGES = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FFFF))
+CHARACTER_CLASS = "".join(f"{chr(first)}-{chr(last)}" for first, last in CHARACTER_RANGES)
 
 # Classes of code points.
 _SPACE, _OTHER, _LOWER, _UPPER, _NUMBER, _MARK, _QUOTE, _CURRENCY, _ICON, _STOP, _HAN = range(11)
@@ -41,22 +41,33 @@ _LONGEST_ABBREVIATION = 6
 _MOST_SUFFIXES = 256
 
 
+def code_points(text: str) -> NDArray[np.uint32]:
+    """The code points [C] of a text; half a surrogate pair becomes ?."""
+    return np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
+
+
 def split(text: str) -> tuple[NDArray[np.uint32], Places, Places]:
     """The code points [C] of a text, and where each token begins and ends, [M] each."""
-    codes = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
+    codes = code_points(text)
     classes, lower = _tables()
     starts, ends = np.empty(len(codes), np.int32), np.empty(len(codes), np.int32)
     count = _split(codes, classes, lower, _abbreviations(), starts, ends)
     return codes, starts[:count].copy(), ends[:count].copy()
 
 
-def describe(codes: NDArray[np.uint32], starts: Places, ends: Places) -> tuple[NDArray[np.uint8], Hashes, Hashes]:
-    """Kind of each token, and 64 bits of its characters in lower case and as they are: [M] each."""
+def describe(
+    codes: NDArray[np.uint32], starts: Places, ends: Places
+) -> tuple[NDArray[np.uint8], Hashes, Hashes, NDArray[np.int64]]:
+    """Kind of each token, and 64 bits of its characters in lower case and as they are: [M] each.
+
+    With them the tokens of each kind and their characters, [2, 5].
+    """
     classes, lower = _tables()
     kinds = np.empty(len(starts), np.uint8)
     hashes, cased = np.empty(len(starts), np.uint64), np.empty(len(starts), np.uint64)
-    _describe(codes, starts, ends, classes, lower, kinds, hashes, cased)
-    return kinds, hashes, cased
+    totals = np.zeros((2, CHARACTER + 1), np.int64)
+    _describe(codes, starts, ends, classes, lower, kinds, hashes, cased, totals)
+    return kinds, hashes, cased, totals
 
 
 @functools.cache
@@ -78,7 +89,7 @@ def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
         lower[code] = ord(small) if len(small) == 1 else code
     for chars, number in ((_MARKS, _MARK), (_QUOTES, _QUOTE), (_CURRENCIES, _CURRENCY), (".", _STOP)):
         classes[[ord(char) for char in chars]] = number
-    for first, last in _CHARACTERS:
+    for first, last in CHARACTER_RANGES:
         part = classes[first : last + 1]
         part[part == _LOWER] = _HAN
     return classes, lower
@@ -112,7 +123,7 @@ def _hash(codes, start, end, lower):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _describe(codes, starts, ends, classes, lower, kinds, hashes, cased):  # type: ignore[no-untyped-def]
+def _describe(codes, starts, ends, classes, lower, kinds, hashes, cased, totals):  # type: ignore[no-untyped-def]
     for token in range(len(starts)):
         kind = SYMBOL
         value = np.uint64(0xCBF29CE484222325)
@@ -133,6 +144,8 @@ def _describe(codes, starts, ends, classes, lower, kinds, hashes, cased):  # typ
             value = (value ^ np.uint64(small)) * np.uint64(0x100000001B3)
             as_it_is = (as_it_is ^ np.uint64(code)) * np.uint64(0x100000001B3)
         kinds[token] = kind
+        totals[0, kind] += 1
+        totals[1, kind] += ends[token] - starts[token]
         hashes[token] = mix(value)
         cased[token] = mix(as_it_is)
 

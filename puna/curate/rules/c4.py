@@ -6,7 +6,7 @@ from typing import Literal
 
 from puna.base.config import Config
 from puna.curate.rules.check import Check
-from puna.curate.words import CHARACTER_CLASS
+from puna.curate.rules.lines import Lines
 
 
 class C4(Config):
@@ -35,8 +35,6 @@ _POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", 
 _CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 _LINE_ENDS = (".", "?", "!", '"', "'", "”", "’", "。", "！", "？", "」")
 _ELLIPSES = ("...", "…", "……")
-_SENTENCE_END = re.compile(r"(?:(?<!\.)\.(?!\.)|[!?]+)[\"'”’)\]]*(?=\s|$)|[。！？]+")  # an ellipsis ends none
-_CHARACTERS = re.compile(f"[{CHARACTER_CLASS}]")
 
 
 def c4(text: str, rules: C4) -> tuple[str, Iterator[Check]]:
@@ -47,23 +45,27 @@ def c4(text: str, rules: C4) -> tuple[str, Iterator[Check]]:
     least_words, least_sentences = _VARIANTS[rules.variant]
     least_words = least_words if rules.min_line_words is None else rules.min_line_words
     least_sentences = least_sentences if rules.min_sentences is None else rules.min_sentences
+    counted = Lines(text if rules.layout else "\n".join(text.splitlines()))
     kept, num_sentences = [], 0
     found: dict[str, int] = {}
     whole = text.lower()
     has_lorem, has_javascript = "lorem ipsum" in whole and rules.lorem_ipsum, "javascript" in whole and rules.javascript
     policies = [policy for policy in _POLICIES if policy in whole] if rules.policy else []
     has_bracket = "{" in text and rules.curly_bracket
-    for line in text.split("\n") if rules.layout else text.splitlines():
-        if not line.strip():
+    for number, line in enumerate(counted.lines):
+        num_words, num_characters = counted.words[number], counted.characters[number]
+        if not num_words:
             if rules.layout:
                 kept.append(line)
             continue
-        num_words = len(line.split())
-        line = _CITATION.sub("", line).rstrip() if rules.citations and "[" in line else line
+        if counted.longest[number] > rules.max_word_chars and not num_characters:
+            continue
+        if num_words < least_words and num_words + num_characters < least_words:
+            continue
+        if rules.citations and "[" in line:
+            line = _CITATION.sub("", line).rstrip()
         bare = line.strip()
-        if rules.variant == "dclm":
-            num_words = len(bare.split())
-        if not _is_sentence(bare, num_words, least_words, rules):
+        if rules.terminal_punctuation and (not bare.endswith(_LINE_ENDS) or bare.endswith(_ELLIPSES)):
             continue
         if has_lorem and "lorem ipsum" in bare.lower():
             found["lorem_ipsum"] = found.get("lorem_ipsum", 0) + 1
@@ -74,8 +76,7 @@ def c4(text: str, rules: C4) -> tuple[str, Iterator[Check]]:
         if policies and any(policy in bare.lower() for policy in policies):
             continue
         kept.append(line if rules.layout else bare)
-        if num_sentences < least_sentences:  # counted as far as it is asked for
-            num_sentences += max(1, sum(1 for part in _SENTENCE_END.split(bare) if part.strip()))
+        num_sentences += max(1, counted.sentences[number])
     text = "\n".join(kept)
     text = re.sub(r"\n{3,}", "\n\n", text).strip("\n") if rules.layout else text.strip()
     return text, _checks(found, num_sentences, least_sentences)
@@ -85,12 +86,3 @@ def _checks(found: dict[str, int], num_sentences: int, least_sentences: int) -> 
     for setting, count in found.items():
         yield Check(setting.replace("_", " "), setting, count, most=0)
     yield Check("too few sentences", "min_sentences", num_sentences, least=least_sentences)
-
-
-def _is_sentence(line: str, num_words: int, least_words: int, rules: C4) -> bool:
-    too_long = len(line) > rules.max_word_chars and max(map(len, line.split())) > rules.max_word_chars
-    if too_long and not _CHARACTERS.search(line):
-        return False
-    if rules.terminal_punctuation and (not line.endswith(_LINE_ENDS) or line.endswith(_ELLIPSES)):
-        return False
-    return num_words >= least_words or num_words + len(_CHARACTERS.findall(line)) >= least_words

@@ -1,6 +1,6 @@
 """FineWeb's own rules (Penedo 2024): pages that are lists, and pages whose lines come twice."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from puna.base.config import Config
@@ -28,9 +28,11 @@ _REPEATED = {"datatrove": 0.01, "fineweb2": 0.1}
 _ENDS = tuple(".?!։؝؞؟۔܀܁܂߹࠷࠹࠽࠾।॥၊။።፧፨᙮᜵᜶។៕᠃᠉᥄᥅᪨᪩᪪᪫᭎᭏᭚᭛᭞᭟᭽᭾᭿᰻᰼᱾᱿‽⁇⁈⁉⳹⳺⳻⸮⸼⹓⹔。꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫︒﹒﹖﹗！．？｡")
 
 
-def fineweb(words: Words, limits: FineWeb) -> Iterator[Check]:
-    """Ends of lines, their length, lines that come again, line breaks."""
-    text = words.text
+def fineweb(text: str, words: Callable[[], Words], limits: FineWeb) -> Iterator[Check]:
+    """Ends of lines, their length, lines that come again, line breaks by tokens (see tokens.py).
+
+    `words` tokenizes the text; it is asked only where white space alone does not tell that the tokens are enough.
+    """
     lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         yield Check("empty", "", 0, least=1)
@@ -42,5 +44,7 @@ def fineweb(words: Words, limits: FineWeb) -> Iterator[Check]:
     most = _REPEATED[limits.variant] if limits.max_repeated_chars is None else limits.max_repeated_chars
     repeated = repeated_chars(lines) / len(text.replace("\n", ""))
     yield Check("repeated lines", "max_repeated_chars", repeated, most=most)
-    breaks = text.count("\n") / max(1, len(words.kinds))
+    num_breaks, num_words = text.count("\n"), len(text.split())  # never more than the tokens
+    is_enough = num_breaks <= limits.max_newlines_per_word * num_words
+    breaks = num_breaks / (num_words if is_enough else len(words().kinds))
     yield Check("a list", "max_newlines_per_word", breaks, most=limits.max_newlines_per_word)

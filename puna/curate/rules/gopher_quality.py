@@ -1,19 +1,18 @@
 """Gopher's quality rules (Rae 2021, A.1.1)."""
 
 import functools
-import re
 from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
+from numba import njit
 
 from puna.base.config import Config
 from puna.curate.language import STOP_WORDS
 from puna.curate.rules.check import Check
-from puna.curate.words import CHARACTER, LETTER, SYMBOL, Words, hash_words
+from puna.curate.words import CHARACTER, DIGIT, LETTER, SIGN, Words, hash_words
 
-_BULLET = re.compile(r"^\s*[•‣▶◀◦■□▪▫●○–*-]")
-_BULLETS = {"datatrove": re.compile(r"^\s*[•-]")}
+_BULLETS, _DATATROVE_BULLETS = tuple("•‣▶◀◦■□▪▫●○–*-"), ("•", "-")
 _ELLIPSES = ("...", "…", "……")
 _STOP_WORDS = {
     "en": frozenset(("the", "be", "to", "of", "and", "that", "have", "with")),
@@ -44,15 +43,14 @@ class GopherQuality(Config):
 def gopher_quality(words: Words, language: str, limits: GopherQuality) -> Iterator[Check]:
     """Mean word length is left out where most words are single characters, stop words for languages without a list."""
     as_datatrove = limits.variant == "datatrove"
-    text, counted = words.text, words.kinds != SYMBOL if as_datatrove else words.is_word
-    num_words = int(np.count_nonzero(counted))
+    text, first_kind = words.text, SIGN if as_datatrove else DIGIT  # kinds from it on are words
+    num_words, num_characters = sum(words.num_of_kind[first_kind:]), words.num_of_kind[CHARACTER]
     yield Check("too few words", "min_words", num_words, least=limits.min_words)
     yield Check("too many words", "max_words", num_words, most=limits.max_words)
     if num_words == 0:
         return
-    is_character = words.kinds == CHARACTER
-    if np.count_nonzero(is_character) * 2 < num_words:
-        length = float(words.lengths[counted].mean())
+    if num_characters * 2 < num_words:
+        length = sum(words.chars_of_kind[first_kind:]) / num_words
         yield Check("word length", "min_word_length", length, least=limits.min_word_length)
         yield Check("word length", "max_word_length", length, most=limits.max_word_length)
     num_all = len(words.kinds) if as_datatrove else num_words
@@ -60,12 +58,12 @@ def gopher_quality(words: Words, language: str, limits: GopherQuality) -> Iterat
     ellipses = (text.count("...") + text.count("…")) / num_all
     yield Check("ellipses", "max_ellipses_per_word", ellipses, most=limits.max_ellipses_per_word)
     lines = text.splitlines() if as_datatrove else [line for line in text.split("\n") if line.strip()]
-    bullet = _BULLETS.get(limits.variant, _BULLET)
-    bullets = sum(1 for line in lines if bullet.match(line)) / len(lines)
-    yield Check("bullet lines", "max_bullet_lines", bullets, most=limits.max_bullet_lines)
-    cut = sum(1 for line in lines if line.rstrip().endswith(_ELLIPSES)) / len(lines)
+    bullets = _DATATROVE_BULLETS if as_datatrove else _BULLETS
+    listed = sum(1 for line in lines if line.lstrip().startswith(bullets)) / len(lines)
+    yield Check("bullet lines", "max_bullet_lines", listed, most=limits.max_bullet_lines)
+    cut = sum(1 for line in lines if line.rstrip().endswith(_ELLIPSES)) / len(lines) if ellipses else 0.0
     yield Check("ellipsis lines", "max_ellipsis_lines", cut, most=limits.max_ellipsis_lines)
-    letters = float(np.count_nonzero((words.kinds == LETTER) | is_character)) / num_all
+    letters = (words.num_of_kind[LETTER] + num_characters) / num_all
     yield Check("words without letters", "min_letter_words", letters, least=limits.min_letter_words)
     stop_words = num_stop_words(words, language, limits)
     yield Check("stop words", "min_stop_words", stop_words, least=limits.min_stop_words)
@@ -77,9 +75,19 @@ def num_stop_words(words: Words, language: str, limits: GopherQuality) -> int:
     if known is None:
         return limits.min_stop_words
     found = words.cased_hashes if limits.variant == "datatrove" else words.hashes
-    places = np.searchsorted(known, found)
-    counts = np.bincount(places[known[np.minimum(places, len(known) - 1)] == found])
+    counts = _occurrences(found, known)
     return int(counts.sum() if limits.variant == "dclm" else np.count_nonzero(counts))
+
+
+@njit(cache=True, nogil=True)
+def _occurrences(found, known):  # type: ignore[no-untyped-def]
+    """How often each of the sorted hashes `known` is among `found`."""
+    counts = np.zeros(len(known), np.int64)
+    for key in found:
+        place = np.searchsorted(known, key)
+        if place < len(known) and known[place] == key:
+            counts[place] += 1
+    return counts
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 from pydantic import Field
 
 from puna.base.config import Config
@@ -81,96 +82,88 @@ def _repeated(blocks: list[str]) -> tuple[float, int]:
 
 
 def _ngram_checks(words: Words, limits: GopherRepetition) -> Iterator[Check]:
-    by_character = np.count_nonzero(words.kinds == CHARACTER) > len(words.kinds) // 2
+    by_character = words.num_of_kind[CHARACTER] > len(words.kinds) // 2
     scale, gap = (2, 0) if by_character else (1, 1)
     hashes = words.cased_hashes if limits.variant == "datatrove" else words.hashes
     whole = limits.variant != "dclm"
-    num_chars = len(words.text) if whole else max(1, int(words.lengths.sum()))
-    ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(words.lengths)))
+    num_chars = len(words.text) if whole else max(1, sum(words.chars_of_kind))
+    table = _table(len(hashes))
     least = 1 if limits.variant == "datatrove" else 2
     for n, limit in limits.top_ngrams.items():
-        size = n * scale
-        chars = _top_chars(ngram_hashes(hashes, size), ends, size, gap if whole else 0, least)
+        chars = _top_chars(hashes, words.lengths, n * scale, gap if whole else 0, least, *table)
         yield Check(f"top {n}-gram", f"top_ngrams.{n}", chars / num_chars, most=limit)
     none_left = False
     for n, limit in sorted(limits.duplicate_ngrams.items()):
-        chars = 0
-        if not none_left:
-            size = n * scale
-            count = _skipped_chars if whole else _covered_chars
-            chars = count(ngram_hashes(hashes, size), ends, size)
-            none_left = chars == 0  # no repeated run of n tokens, so none of more
+        count = _skipped_chars if whole else _covered_chars
+        chars = 0 if none_left else count(hashes, words.lengths, n * scale, *table)
+        none_left = chars == 0  # no repeated run of n tokens, so none of more
         yield Check(f"duplicate {n}-grams", f"duplicate_ngrams.{n}", chars / num_chars, most=limit)
 
 
-@njit(cache=True, nogil=True)
-def _slots(count):  # type: ignore[no-untyped-def]
-    """A table for `count` keys: a power of two, at most half full."""
-    size = 16
-    while size < 2 * count:
-        size *= 2
-    return np.full(size, -1, np.int64)
+def _table(num_tokens: int) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int32]]:
+    """An open hash table for the n-grams of M tokens, used again for every n: the key, the place of its first
+    occurrence (-1 in a free slot) and the number of occurrences in each slot; a power of two, at most half full."""
+    size = max(16, 1 << (2 * num_tokens).bit_length())
+    return np.empty(size, np.uint64), np.empty(size, np.int32), np.empty(size, np.int32)
 
 
 @njit(cache=True, nogil=True)
-def _slot(slots, keys, key):  # type: ignore[no-untyped-def]
-    """Where `key` is or would be; a slot holds the place of its key's first occurrence."""
-    mask = np.uint64(len(slots) - 1)
-    place = key & mask
-    while slots[place] >= 0 and keys[slots[place]] != key:
-        place = (place + np.uint64(1)) & mask
-    return place
+def _slot(keys, places, key):  # type: ignore[no-untyped-def]
+    """Where `key` is or would be."""
+    mask = np.uint64(len(keys) - 1)
+    slot = key & mask
+    while places[slot] >= 0 and keys[slot] != key:
+        slot = (slot + np.uint64(1)) & mask
+    return slot
 
 
 @njit(cache=True, nogil=True)
-def _top_chars(keys, ends, n, gap, least):  # type: ignore[no-untyped-def]
+def _top_chars(hashes, lengths, n, gap, least, keys, places, counts):  # type: ignore[no-untyped-def]
     """Characters of all copies of the commonest n-gram (of several the first), its tokens joined by `gap` spaces."""
-    slots, counts = _slots(len(keys)), np.zeros(len(keys), np.int64)
-    for place in range(len(keys)):
-        slot = _slot(slots, keys, keys[place])
-        if slots[slot] < 0:
-            slots[slot] = place
-        counts[slots[slot]] += 1
-    best = 0
-    for place in range(len(keys)):
-        if counts[place] > counts[best]:
-            best = place
-    if len(keys) == 0 or counts[best] < least:
+    places[:] = -1
+    best, most, grams = 0, 0, ngram_hashes(hashes, n)
+    for place in range(len(grams)):
+        slot = _slot(keys, places, grams[place])
+        if places[slot] < 0:
+            keys[slot], places[slot], counts[slot] = grams[place], place, 0
+        counts[slot] += 1
+        if counts[slot] > most or (counts[slot] == most and places[slot] < best):
+            best, most = places[slot], counts[slot]
+    if most < least:
         return 0
-    return (ends[best + n] - ends[best] + gap * (n - 1)) * counts[best]
+    return (lengths[best : best + n].sum() + gap * (n - 1)) * most
 
 
 @njit(cache=True, nogil=True)
-def _skipped_chars(keys, ends, n):  # type: ignore[no-untyped-def]
+def _skipped_chars(hashes, lengths, n, keys, places, counts):  # type: ignore[no-untyped-def]
     """Characters of the n-grams that occurred before, each found left to right and then skipped."""
-    slots = _slots(len(keys))
+    places[:] = -1
+    grams = ngram_hashes(hashes, n)
     place = total = 0
-    while place < len(keys):
-        slot = _slot(slots, keys, keys[place])
-        if slots[slot] < 0:
-            slots[slot] = place
+    while place < len(grams):
+        slot = _slot(keys, places, grams[place])
+        if places[slot] < 0:
+            keys[slot], places[slot] = grams[place], place
             place += 1
         else:
-            total += ends[place + n] - ends[place]
+            total += lengths[place : place + n].sum()
             place += n
     return total
 
 
 @njit(cache=True, nogil=True)
-def _covered_chars(keys, ends, n):  # type: ignore[no-untyped-def]
+def _covered_chars(hashes, lengths, n, keys, places, counts):  # type: ignore[no-untyped-def]
     """Characters under any n-gram that occurs more than once, each counted once."""
-    slots, counts = _slots(len(keys)), np.zeros(len(keys), np.int64)
-    first = np.empty(len(keys), np.int64)
-    for place in range(len(keys)):
-        slot = _slot(slots, keys, keys[place])
-        if slots[slot] < 0:
-            slots[slot] = place
-        first[place] = slots[slot]
-        counts[slots[slot]] += 1
+    places[:] = -1
+    grams = ngram_hashes(hashes, n)
+    for place in range(len(grams)):
+        slot = _slot(keys, places, grams[place])
+        if places[slot] < 0:
+            keys[slot], places[slot], counts[slot] = grams[place], place, 0
+        counts[slot] += 1
     total, covered_to = 0, 0
-    for place in range(len(keys)):
-        if counts[first[place]] > 1:
-            begin = max(place, covered_to)
-            total += ends[place + n] - ends[begin]
+    for place in range(len(grams)):
+        if counts[_slot(keys, places, grams[place])] > 1:
+            total += lengths[max(place, covered_to) : place + n].sum()
             covered_to = place + n
     return total

@@ -12,7 +12,8 @@ SENTENCES = [
 
 
 def verdict(lines: list[str], **limits: object) -> str | None:
-    return first_failure(fineweb(Words("\n".join(lines)), FineWeb.model_validate(limits)))
+    text = "\n".join(lines)
+    return first_failure(fineweb(text, lambda: Words(text), FineWeb.model_validate(limits)))
 
 
 @pytest.mark.parametrize(("ended", "reason"), [(3, None), (2, "lines without an end")])
