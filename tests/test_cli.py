@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -300,3 +301,35 @@ def test_recipes_of_the_house_are_valid(shared_data: Path) -> None:
     for path in sorted((root / "recipes").rglob("*.yaml")):
         settings = {"data": str(shared_data)} if path.stem == "real" else {}
         assert plan(Recipe.load(path, settings), KINDS, root / "runs" / "none")
+
+
+def test_curate_is_asked_for_a_sweep_and_for_a_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pages = {
+        f"page-{i}.txt": " ".join(f"Baker {i} of village {j} sold the bread to you." for j in range(12))
+        for i in range(3)
+    }
+    (tmp_path / "pages").mkdir()
+    for name, text in {**pages, "short.txt": "The baker of the village."}.items():
+        (tmp_path / "pages" / name).write_text(text)
+    (tmp_path / "rules.yaml").write_text(
+        "rules: [gopher_quality]\nlanguages: []\nheldout_fraction: 0\nheldout_min: 0\n"
+    )
+    run = ["curate", "--out", str(tmp_path / "run")]
+    again = [*run, str(tmp_path / "pages"), "--rules", str(tmp_path / "rules.yaml"), "--set", "near_duplicates=false"]
+    assert _puna(*again) == 0
+    capsys.readouterr()
+    assert _puna(*run, "--sweep", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["setting"], row["documents"], row["kept_without"]["words"]) == ("min_words", 1, 5)
+    assert _puna(*run, "--sweep") == 0
+    assert "min_words >= 50" in capsys.readouterr().out
+    (reject,) = [
+        one for path in tmp_path.glob("run/curate/rejects/*.parquet") for one in pq.read_table(path).to_pylist()
+    ]
+    assert _puna(*run, "--why", reject["id"], "--json") == 0
+    story = json.loads(capsys.readouterr().out)
+    assert story["rule"] == "gopher_quality:too few words" and story["checks"][0]["failed"]
+    assert _puna(*run, "--why", reject["id"]) == 0
+    assert "dropped by gopher_quality:too few words" in capsys.readouterr().out
+    assert _puna(*run) == 2
+    assert "expected files or folders to curate, or --sweep or --why ID" in capsys.readouterr().err

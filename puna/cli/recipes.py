@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from puna.base.errors import ConfigError
+from puna.base.config import read_yaml
+from puna.base.errors import ConfigError, InputError
+from puna.cli.curation import show_story, show_sweep
 from puna.cli.options import JsonOption, OutOption, RecipeArgument, SetOption
 from puna.cli.runs import show_card, show_comparison
 from puna.lineage.live import make_watcher
@@ -107,20 +109,48 @@ def rounds(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) 
 
 
 def curate(
-    inputs: Annotated[list[str], typer.Argument(help="WARC, HTML, JSONL, Parquet or text files, or folders of them")],
     out: Annotated[Path, typer.Option(help="Run folder; the documents go to OUT/curate")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="WARC, HTML, JSONL, Parquet or text files, or folders of them")
+    ] = [],
+    rules: Annotated[Path | None, typer.Option(help="A YAML file with settings of the curate stage")] = None,
     set_: SetOption = [],
+    sweep: Annotated[bool, typer.Option("--sweep", help="Show what relaxing each threshold would keep")] = False,
+    why: Annotated[str | None, typer.Option(help="Tell the story of the document with this id or address")] = None,
+    json_: JsonOption = False,
 ) -> None:
-    """Turn a crawl into clean, deduplicated documents.
+    """Turn a crawl into clean, deduplicated documents; ask a finished one why.
 
     Example: puna curate crawl.warc.gz pages/ --out runs/mine --set languages=[en]
+    then:    puna curate --out runs/mine --sweep    puna curate --out runs/mine --why https://example.org/
     """
-    config: dict[str, Any] = {}
+    if not inputs and not sweep and why is None:
+        raise InputError("expected files or folders to curate, or --sweep or --why ID of what is done, came neither")
+    if inputs:
+        config = _curate_settings(rules, set_)
+        stages = {"curate": {"kind": "curate", "inputs": {"crawl": inputs}, "config": config}}
+        result = _run_one(Recipe.from_values({"name": "curate", "stages": stages}), out, replica=False)
+        if not json_:
+            print(f"Documents: {out / 'curate'}   Report: {result.report_path}")
+    if sweep:
+        show_sweep(out / "curate", json_)
+    if why is not None:
+        show_story(out / "curate", why, json_)
+
+
+def _curate_settings(rules: Path | None, set_: list[str]) -> dict[str, Any]:
+    """Settings of the file, then those of the command line: "c4.variant=dclm" is one of a rule."""
+    config: dict[str, Any] = read_yaml(rules) if rules is not None else {}
     for name, value in parse_settings(set_).items():
-        config[name.removeprefix("curate.")] = value
-    stages = {"curate": {"kind": "curate", "inputs": {"crawl": inputs}, "config": config}}
-    result = _run_one(Recipe.from_values({"name": "curate", "stages": stages}), out, replica=False)
-    print(f"Documents: {out / 'curate'}   Report: {result.report_path}")
+        group, *names = name.removeprefix("curate.").split(".")
+        if not names:
+            config[group] = value
+            continue
+        place = config.setdefault(group, {})
+        for part in names[:-1]:
+            place = place.setdefault(part, {})
+        place[names[-1]] = value
+    return config
 
 
 def schema() -> None:

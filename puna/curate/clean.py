@@ -5,7 +5,7 @@ All of it is a pure function of the record and the settings, so any process may 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -23,7 +23,7 @@ from puna.curate.pii import mask_personal_data
 from puna.curate.read import Record
 from puna.curate.rules.blocked import BlockedWords
 from puna.curate.rules.c4 import C4, c4
-from puna.curate.rules.check import first_failure
+from puna.curate.rules.check import Check, first_failure
 from puna.curate.rules.encoding import damaged_share
 from puna.curate.rules.fineweb import FineWeb, fineweb
 from puna.curate.rules.gopher_quality import GopherQuality, gopher_quality
@@ -72,6 +72,7 @@ class Row:
     id: str
     source: str
     locator: str
+    form: str = ""
     url: str = ""
     date: str = ""
     lang: str = ""
@@ -109,36 +110,47 @@ class Cleaner:
     def __init__(self, config: CurateConfig):
         self.config = config
         self._blocked = BlockedWords(blocked_entries(config.blocked_words))
-        rules: dict[str, Callable[[_Way], str | None]] = {
+        self._rules: dict[str, Callable[[_Way], Iterator[Check]]] = {
             "encoding": self._encoding,
             "c4": self._c4,
             "blocked": self._block,
-            "gopher_quality": lambda way: first_failure(
-                gopher_quality(way.words(), way.row.lang, config.gopher_quality)
-            ),
-            "gopher_repetition": lambda way: first_failure(gopher_repetition(way.words(), config.gopher_repetition)),
-            "fineweb": lambda way: first_failure(fineweb(way.row.text, way.words, config.fineweb)),
+            "gopher_quality": lambda way: gopher_quality(way.words(), way.row.lang, config.gopher_quality),
+            "gopher_repetition": lambda way: gopher_repetition(way.words(), config.gopher_repetition),
+            "fineweb": lambda way: fineweb(way.row.text, way.words, config.fineweb),
         }
-        first: dict[str, Callable[[_Way], str | None]] = {
+        self._steps: dict[str, Callable[[_Way], str | None]] = {
             "read": _readable,
             "extract": self._extract,
             "language": self._language,
         }
-        self._steps = first | {name: rules[name] for name in config.rules}
 
     def clean(self, record: Record) -> Row:
         """The row of a record, dropped by the first step that gives a reason."""
         way = _Way(record, _new_row(record))
         row = way.row
-        for name, step in self._steps.items():
-            reason = step(way)
-            if reason:
-                row.rule = f"{name}:{reason}"
-                break
-        else:
+        row.rule = self._verdict(way)
+        if not row.rule:
             self._finish(way)
         row.words = count_words(row.text)
         return row
+
+    def checks(self, text: str, lang: str, form: str = "html", since: str = "") -> Iterator[tuple[str, Check]]:
+        """All checks of an extracted text by rule, in the order of `rules`, from the rule `since` on."""
+        way = _Way(Record("", "", form, text), Row("", "", "", text=text, lang=lang))
+        names = list(self.config.rules)
+        for name in names[names.index(since) if since in names else 0 :]:
+            for check in self._rules[name](way):
+                yield name, check
+
+    def _verdict(self, way: _Way) -> str:
+        """The first step that drops the record, as step:reason, or nothing."""
+        for name, step in self._steps.items():
+            if reason := step(way):
+                return f"{name}:{reason}"
+        for name in self.config.rules:
+            if reason := first_failure(self._rules[name](way)):
+                return f"{name}:{reason}"
+        return ""
 
     def _extract(self, way: _Way) -> str | None:
         record, row = way.record, way.row
@@ -158,17 +170,17 @@ class Cleaner:
         way.row.lang = detect_language(way.row.text)
         return way.row.lang if self.config.languages and way.row.lang not in self.config.languages else None
 
-    def _encoding(self, way: _Way) -> str | None:
-        return "mojibake" if damaged_share(way.row.text) > self.config.max_damaged_chars else None
+    def _encoding(self, way: _Way) -> Iterator[Check]:
+        yield Check("mojibake", "max_damaged_chars", damaged_share(way.row.text), most=self.config.max_damaged_chars)
 
-    def _c4(self, way: _Way) -> str | None:
-        if way.record.form == "text":
-            return None
-        way.row.text, checks = c4(way.row.text, self.config.c4)
-        return first_failure(checks)
+    def _c4(self, way: _Way) -> Iterator[Check]:
+        if way.record.form != "text":
+            way.row.text, checks = c4(way.row.text, self.config.c4)
+            yield from checks
 
-    def _block(self, way: _Way) -> str | None:
-        return "blocked words" if self._blocked.count(way.words()) > self.config.max_blocked_words else None
+    def _block(self, way: _Way) -> Iterator[Check]:
+        count = self._blocked.count(way.words())
+        yield Check("blocked words", "max_blocked_words", count, most=self.config.max_blocked_words)
 
     def _finish(self, way: _Way) -> None:
         row = way.row
@@ -239,4 +251,4 @@ def _new_row(record: Record) -> Row:
     parts = [record.url, record.date] if not record.problem else [record.source, record.locator, record.problem]
     digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "replace") + b"\0" + body, digest_size=16)
     url = record.url.encode("utf-8", "replace").decode()
-    return Row(digest.hexdigest(), record.source, record.locator, url, record.date, bytes_in=len(body))
+    return Row(digest.hexdigest(), record.source, record.locator, record.form, url, record.date, bytes_in=len(body))

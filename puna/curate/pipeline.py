@@ -29,7 +29,9 @@ from puna.curate.truth import Fate, compare
 _CHUNK_RECORDS, _CHUNK_BYTES = 256, 4_000_000
 _EXAMPLE_CHARS = 80
 _WORDS_NOTE = "words between white space; each Chinese or Japanese character counts as one"
-_REJECTS = pa.schema([(name, pa.string()) for name in ("id", "url", "source", "rule", "twin", "text", "date")])
+_REJECTS = pa.schema(
+    [(name, pa.string()) for name in ("id", "url", "source", "rule", "twin", "text", "date", "lang", "form")]
+)
 
 
 def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
@@ -138,9 +140,8 @@ def _write_rejects(path: Path, rows: list[Row], selection: Selection) -> None:
                 continue
             kind, twin = selection.duplicates[row.id]
             rule = f"{kind}:duplicate"
-        for name, value in zip(
-            _REJECTS.names, (row.id, row.url, row.source, rule, twin, row.text, row.date), strict=True
-        ):
+        values = (row.id, row.url, row.source, rule, twin, row.text, row.date, row.lang, row.form)
+        for name, value in zip(_REJECTS.names, values, strict=True):
             table[name].append(value)
     pq.write_table(pa.table(table, schema=_REJECTS), path, compression="zstd")
 

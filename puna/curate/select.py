@@ -25,6 +25,7 @@ _STEP_NAMES = {
     "blocked": "no blocked words",
     "gopher_quality": "Gopher quality",
     "gopher_repetition": "Gopher repetition",
+    "fineweb": "FineWeb rules",
     "url": "newest of an address",
     "exact": "no exact copies",
     "near": "no near-copies",

@@ -1,0 +1,83 @@
+"""What relaxing a threshold would keep: asked of the rejects before anyone decides.
+
+A document counts for a threshold if this alone stands against it: it passes every other check of its rule and of the
+rules behind. Whether it is a copy of another is not asked.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from puna.base.errors import DataError
+from puna.base.files import read_json
+from puna.curate.clean import Cleaner, CurateConfig
+from puna.curate.rules.check import Check
+from puna.curate.words import count_words
+
+STEPS = (0.1, 0.25, 0.5)
+"""A threshold relaxed by these shares of itself."""
+
+
+@dataclass
+class Sweep:
+    """One threshold: dropped by it first (documents, words), and of these by what it alone stands against.
+
+    values: the statistic of each document that this check alone drops, with its words.
+    """
+
+    rule: str
+    setting: str
+    limit: float
+    is_least: bool
+    documents: int = 0
+    words: int = 0
+    values: list[tuple[float, int]] = field(default_factory=list)
+
+    def kept_at(self, step: float | None) -> tuple[int, int]:
+        """Documents and words that the threshold relaxed by `step` would keep; None: without it."""
+        if step is None:
+            return len(self.values), sum(words for _, words in self.values)
+        limit = self.limit * (1 - step if self.is_least else 1 + step)
+        kept = [words for value, words in self.values if (value >= limit if self.is_least else value <= limit)]
+        return len(kept), sum(kept)
+
+
+def sweep(folder: Path) -> list[Sweep]:
+    """All thresholds that dropped something in a curate artifact, those with most words to win first.
+
+    Raises DataError if the folder is no finished curate stage.
+    """
+    if not (folder / "manifest.json").is_file():
+        raise DataError(
+            f"expected a finished curate stage at {folder}, found none; run puna curate INPUT... --out first"
+        )
+    config = CurateConfig.model_validate(read_json(folder / "manifest.json")["config"])
+    cleaner, found = Cleaner(config), dict[tuple[str, str], Sweep]()
+    for row in _rejects(folder):
+        rule = row["rule"].partition(":")[0]
+        if rule not in config.rules:
+            continue
+        checks = cleaner.checks(row["text"], row["lang"], row["form"], since=rule)
+        failed = [(name, check) for name, check in checks if check.failed]
+        if not failed:  # C4 takes lines off: what is left of a page may pass when it is looked at again
+            continue
+        name, first = failed[0]
+        one = found.setdefault((name, first.setting), _new(name, first))
+        words = count_words(row["text"])
+        one.documents, one.words = one.documents + 1, one.words + words
+        if len({check.setting for _, check in failed}) == 1:
+            one.values.append((first.value, words))
+    return sorted(found.values(), key=lambda one: (-one.kept_at(None)[1], one.rule, one.setting))
+
+
+def _new(rule: str, check: Check) -> Sweep:
+    is_least = check.value < check.least
+    return Sweep(rule, check.setting, check.least if is_least else check.most, is_least)
+
+
+def _rejects(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted((folder / "rejects").glob("rejects-*.parquet")):
+        yield from pq.ParquetFile(path).read().to_pylist()

@@ -1,0 +1,77 @@
+"""The whole story of one document: where it came from, what was measured of it, why it went, who stayed for it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from puna.base.errors import DataError, InputError
+from puna.base.files import read_json
+from puna.curate.clean import Cleaner, CurateConfig
+from puna.curate.rules.check import Check
+
+_PLACES = {
+    "kept": "documents-*.parquet",
+    "held out": "heldout/documents-*.parquet",
+    "dropped": "rejects/rejects-*.parquet",
+}
+
+
+@dataclass(frozen=True)
+class Story:
+    """fate: kept, held out or dropped. rule: "step:reason" if dropped. twin: the document that stays for a duplicate.
+
+    copies: what was dropped as duplicates of this one. checks: by rule, of the text as it is now; a rule before the one
+    that dropped it has passed. row: id, url, source, lang, date, text and what else is kept.
+    """
+
+    fate: str
+    row: dict[str, Any]
+    rule: str
+    twin: dict[str, Any] | None
+    copies: list[dict[str, Any]]
+    checks: list[tuple[str, Check]]
+
+
+def tell(folder: Path, wanted: str) -> Story:
+    """The story of the document with the id or address `wanted` in a curate artifact.
+
+    Raises DataError if the folder is none, InputError if no document has this id or address.
+    """
+    if not (folder / "manifest.json").is_file():
+        raise DataError(
+            f"expected a finished curate stage at {folder}, found none; run puna curate INPUT... --out first"
+        )
+    manifest = read_json(folder / "manifest.json")
+    found = next(_find(folder, ("id", "url"), wanted), None)
+    if found is None:
+        raise InputError(f"--why: expected the id or address of a document in {folder}, came {wanted!r}")
+    fate, row = found
+    rule, twin = row.get("rule", ""), None
+    if row.get("twin"):
+        twin = next((other for _, other in _find(folder, ("id",), row["twin"])), None)
+    copies = [other for _, other in _find(folder, ("twin",), row["id"], dropped_only=True)]
+    return Story(fate, row, rule, twin, copies, _checks(CurateConfig.model_validate(manifest["config"]), row, rule))
+
+
+def _find(
+    folder: Path, columns: tuple[str, ...], wanted: str, dropped_only: bool = False
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    for fate, pattern in _PLACES.items():
+        if dropped_only and fate != "dropped":
+            continue
+        for path in sorted(folder.glob(pattern)):
+            for column in columns:
+                for row in pq.read_table(path, filters=[(column, "=", wanted)]).to_pylist():
+                    yield fate, row
+
+
+def _checks(config: CurateConfig, row: dict[str, Any], rule: str) -> list[tuple[str, Check]]:
+    """Of what was dropped before the rules nothing is measured: its text is not what they would have seen."""
+    step = rule.partition(":")[0]
+    if step in ("read", "extract", "language"):
+        return []
+    since = step if step in config.rules else ""
+    return list(Cleaner(config).checks(row["text"], row["lang"], row.get("form", "html"), since=since))
