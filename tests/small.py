@@ -35,7 +35,10 @@ DEV = {
 }
 STAGES: dict[str, Any] = {
     "world": {"kind": "world", "config": WORLD},
-    "curate": {"kind": "curate", "inputs": {"crawl": "world/crawl", "truth": "world/truth.jsonl"}},
+    "curate": {
+        "kind": "curate",
+        "inputs": {"crawl": "world/crawl", "exams": "world/exams", "truth": "world/truth.jsonl"},
+    },
     "tokenizer": {
         "kind": "tokenizer",
         "inputs": {"documents": "curate"},

@@ -114,6 +114,9 @@ def curate(
         list[str], typer.Argument(help="WARC, HTML, JSONL, Parquet or text files, or folders of them")
     ] = [],
     rules: Annotated[Path | None, typer.Option(help="A YAML file with settings of the curate stage")] = None,
+    exams: Annotated[
+        list[str], typer.Option(help="Exam files or folders of them; pages that hold their items go")
+    ] = [],
     set_: SetOption = [],
     sweep: Annotated[bool, typer.Option("--sweep", help="Show what relaxing each threshold would keep")] = False,
     why: Annotated[str | None, typer.Option(help="Tell the story of the document with this id or address")] = None,
@@ -128,7 +131,8 @@ def curate(
         raise InputError("expected files or folders to curate, or --sweep or --why ID of what is done, came neither")
     if inputs:
         config = _curate_settings(rules, set_)
-        stages = {"curate": {"kind": "curate", "inputs": {"crawl": inputs}, "config": config}}
+        named = {"crawl": inputs} | ({"exams": exams} if exams else {})
+        stages = {"curate": {"kind": "curate", "inputs": named, "config": config}}
         result = _run_one(Recipe.from_values({"name": "curate", "stages": stages}), out, replica=False)
         if not json_:
             print(f"Documents: {out / 'curate'}   Report: {result.report_path}")

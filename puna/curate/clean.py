@@ -5,7 +5,7 @@ All of it is a pure function of the record and the settings, so any process may 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -16,6 +16,7 @@ from pydantic import Field
 
 from puna.base.config import Config, Hardware
 from puna.base.errors import DataError
+from puna.curate.decontaminate import Decontaminate, ExamIndex
 from puna.curate.dedup import MinHash, signature, text_key
 from puna.curate.extract import decode, extract_page, is_cut_off, tidy
 from puna.curate.language import detect_language
@@ -47,6 +48,8 @@ class CurateConfig(Config):
     gopher_repetition: GopherRepetition = GopherRepetition()
     c4: C4 = C4()
     fineweb: FineWeb = FineWeb()
+    decontaminate: Decontaminate = Decontaminate()
+    """For the input `exams`; without it nothing is looked for."""
     blocked_words: tuple[str, ...] = ()
     """Words or phrases, or paths of files with one on each line (an entry with a slash is a path)."""
     max_blocked_words: int = Field(0, ge=0)
@@ -105,10 +108,11 @@ class _Way:
 
 
 class Cleaner:
-    """The steps with their settings, made once a process."""
+    """The steps with their settings, made once a process. exams: files of the items that no page may hold."""
 
-    def __init__(self, config: CurateConfig):
+    def __init__(self, config: CurateConfig, exams: Sequence[Path] = ()):
         self.config = config
+        self._exams = ExamIndex(exams, config.decontaminate) if exams else None
         self._blocked = BlockedWords(blocked_entries(config.blocked_words))
         self._rules: dict[str, Callable[[_Way], Iterator[Check]]] = {
             "encoding": self._encoding,
@@ -150,7 +154,13 @@ class Cleaner:
         for name in self.config.rules:
             if reason := first_failure(self._rules[name](way)):
                 return f"{name}:{reason}"
-        return ""
+        return self._contamination(way)
+
+    def _contamination(self, way: _Way) -> str:
+        match = self._exams.best(way.words()) if self._exams else None
+        if match is None or match.share <= self.config.decontaminate.max_share:
+            return ""
+        return f"decontaminate:exam item ({match.item}, {match.share:.0%} of its n-grams)"
 
     def _extract(self, way: _Way) -> str | None:
         record, row = way.record, way.row

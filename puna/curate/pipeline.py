@@ -20,6 +20,7 @@ from puna.base.files import read_json, write_json
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_documents, write_documents
 from puna.curate.clean import CurateConfig, Row, read_shard
+from puna.curate.decontaminate import read_items
 from puna.curate.pool import Pool
 from puna.curate.read import Record, read_file
 from puna.curate.select import Selection, rule_group, select
@@ -35,16 +36,17 @@ _REJECTS = pa.schema(
 
 
 def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
-    """Curate the inputs `crawl` (files or folders) and, if `truth` is given, measure against it.
+    """Curate the inputs `crawl` (files or folders); pages that hold items of `exams` go; `truth` measures the result.
 
     Raises DataError if nothing can be read or nothing is kept, InputError for a file of unknown kind.
     """
     files, skipped_files = list_inputs(inputs.many("crawl"))
-    listing = _clean_all(files, config, out)
+    exams = inputs.many("exams") if inputs.has("exams") else []
+    listing = _clean_all(files, exams, config, out)
     parts = [out.state / name for name in listing["parts"]]
     if not parts:
         raise DataError(f"expected pages or texts ({READABLE}), came only {_list(listing['skipped']) or 'empty files'}")
-    selection = select(parts, config, out.seed)
+    selection = select(parts, config, out.seed, decontaminated=bool(exams))
     for shard in range(config.shards):
         _write_shard(shard, parts, selection, out)
     if not out.done("report.json"):
@@ -53,7 +55,7 @@ def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
     _show(read_json(out.path / "report.json"), out)
 
 
-def _clean_all(files: list[InputFile], config: CurateConfig, out: StageOutput) -> dict[str, Any]:
+def _clean_all(files: list[InputFile], exams: list[Path], config: CurateConfig, out: StageOutput) -> dict[str, Any]:
     """Pass 1: clean all records into parts in `out.state`; what an earlier attempt finished is not made again."""
     listing = out.state / "parts.json"
     if listing.exists():
@@ -69,7 +71,7 @@ def _clean_all(files: list[InputFile], config: CurateConfig, out: StageOutput) -
             if not (out.state / name).exists():
                 yield records, out.state / name, position
 
-    with Pool(config, config.workers or out.workers) as pool:
+    with Pool(config, config.workers or out.workers, exams) as pool:
         for num_records, num_kept, position in pool.clean(missing()):
             documents, kept = documents + num_records, kept + num_kept
             rate = documents / max(1e-9, time.monotonic() - began)
@@ -158,9 +160,27 @@ def _report(
         "file_bytes": listing["file_bytes"],
         "words_are": _WORDS_NOTE,
     }
+    if inputs.has("exams"):
+        report["exams"] = _exams(out.path, inputs.many("exams"))
     if inputs.has("truth"):
         report["truth"] = compare(_fates(out.path), inputs.one("truth"))
     return report
+
+
+def _exams(folder: Path, paths: list[Path]) -> list[dict[str, Any]]:
+    """For each exam: its items, the pages that went for one, and the first of these, with what it said."""
+    exams: dict[str, dict[str, Any]] = {}
+    for name, _ in read_items(paths):
+        exam = exams.setdefault(name.partition(":")[0], {"items": 0, "pages": 0, "item": "", "page": ""})
+        exam["items"] += 1
+    for row in _rejected(folder):
+        if row["rule"].startswith("decontaminate:"):
+            item = row["rule"].partition(" (")[2].rpartition(", ")[0]
+            exam = exams[item.partition(":")[0]]
+            if not exam["pages"]:
+                exam |= {"item": item, "page": " ".join(row["text"].split())[:_EXAMPLE_CHARS]}
+            exam["pages"] += 1
+    return [{"exam": name, **exam} for name, exam in exams.items()]
 
 
 def _rejected(folder: Path) -> Iterator[dict[str, str]]:
@@ -203,6 +223,11 @@ def _show(report: dict[str, Any], out: StageOutput) -> None:
         skipped = sorted(report["skipped"].items(), key=lambda item: (-item[1], item[0]))
         note = "what an archive or folder holds besides documents"
         out.panel("table", "Not read", columns=["what", "number"], rows=[list(item) for item in skipped], note=note)
+    if "exams" in report:
+        rows = [[exam["exam"], exam["items"], exam["pages"], exam["item"], exam["page"]] for exam in report["exams"]]
+        out.metric(contaminated=sum(exam["pages"] for exam in report["exams"]))
+        columns = ["exam", "items", "pages dropped", "an item", "its page"]
+        out.panel("table", "Exam items in the crawl", columns=columns, rows=rows, note="n-grams of words in common")
     if "truth" in report:
         _show_truth(report["truth"], out)
 

@@ -26,6 +26,7 @@ _STEP_NAMES = {
     "gopher_quality": "Gopher quality",
     "gopher_repetition": "Gopher repetition",
     "fineweb": "FineWeb rules",
+    "decontaminate": "no exam items",
     "url": "newest of an address",
     "exact": "no exact copies",
     "near": "no near-copies",
@@ -47,7 +48,7 @@ class Selection:
     counts: dict[str, Any] = field(default_factory=dict)
 
 
-def select(parts: list[Path], config: CurateConfig, seed: int) -> Selection:
+def select(parts: list[Path], config: CurateConfig, seed: int, decontaminated: bool = False) -> Selection:
     """Decide over the rows of all parts. Raises DataError if nothing could be read or nothing is kept."""
     table = _read_columns(parts)
     columns = {name: table[name].to_pylist() for name in ("id", "source", "locator", "url", "date", "lang", "rule")}
@@ -73,7 +74,7 @@ def select(parts: list[Path], config: CurateConfig, seed: int) -> Selection:
     selection.heldout = choose_heldout(
         ((ids[index], columns["source"][index]) for index in kept), seed, config.heldout_fraction, config.heldout_min
     )
-    selection.funnel = _funnel(table, rules, config)
+    selection.funnel = _funnel(table, rules, config, decontaminated)
     selection.counts = _counts(table, columns, rules, kept, selection)
     return selection
 
@@ -140,9 +141,10 @@ def _twins(
     return near_twins(np.frombuffer(packed, np.uint32).reshape(-1, width), ranks, config.minhash)
 
 
-def _funnel(table: pa.Table, rules: list[str], config: CurateConfig) -> list[dict[str, Any]]:
+def _funnel(table: pa.Table, rules: list[str], config: CurateConfig, decontaminated: bool) -> list[dict[str, Any]]:
     """Documents and words left after each step; words are of the text as it is at that step."""
-    steps = ["read", "extract", "language", *config.rules, "url", "exact"]
+    steps = ["read", "extract", "language", *config.rules]
+    steps += [*(["decontaminate"] if decontaminated else []), "url", "exact"]
     steps += ["near"] if config.near_duplicates else []
     place = {name: number for number, name in enumerate(steps)}
     fell = np.array([place[rule.partition(":")[0]] if rule else len(steps) for rule in rules])

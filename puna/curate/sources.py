@@ -19,7 +19,8 @@ _ENDINGS = {
 _PACKED = ("", ".gz", ".xz", ".zst")
 KINDS = {ending + packed: kind for kind, endings in _ENDINGS.items() for ending in endings for packed in _PACKED}
 KINDS |= {".tgz": "tar", ".txz": "tar"}
-_NO_DATA = ("LICENSE", "LICENCE", "README", "SHA256SUMS", "NOTICE", "COPYING")
+NO_DATA = ("LICENSE", "LICENCE", "README", "SHA256SUMS", "NOTICE", "COPYING")
+"""How files begin that are about the data and no data."""
 READABLE = "WARC, ARC, WET, HTML, .tar of HTML, JSONL, Parquet, .txt or .md, each also as .gz, .xz or .zst"
 
 
@@ -54,7 +55,7 @@ def list_inputs(paths: Iterable[Path]) -> tuple[list[InputFile], Counter[str]]:
             files.append(InputFile(source, path.name, path, kind))
             continue
         for below in files_below(path):
-            about = next((word for word in _NO_DATA if below.name.upper().startswith(word)), "")
+            about = next((word for word in NO_DATA if below.name.upper().startswith(word)), "")
             kind = None if about else file_kind(below)
             if kind is None:
                 skipped[f"file {about or below.suffix or below.name}"] += 1

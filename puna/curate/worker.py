@@ -15,7 +15,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not get between the answers
     questions = sys.stdin.buffer
     try:
-        cleaner = Cleaner(receive(questions))
+        cleaner = Cleaner(*receive(questions))
         while True:
             records, part = receive(questions)
             try:

@@ -51,13 +51,20 @@ def write_warc(path: Path, pages: list[tuple[str, bytes]], date: str = "2026-01-
 
 
 def curate(
-    paths: list[Path], folder: Path, workers: int = 1, truth: Path | None = None, **config: object
+    paths: list[Path],
+    folder: Path,
+    workers: int = 1,
+    truth: Path | None = None,
+    exams: Path | None = None,
+    **config: object,
 ) -> StageOutput:
     """Run the stage in `folder`, small shards, and return its output."""
     out = StageOutput(folder, seed=3, workers=workers)
     inputs: dict[str, Path | list[Path]] = {"crawl": paths}
     if truth is not None:
         inputs["truth"] = truth
+    if exams is not None:
+        inputs["exams"] = exams
     run(CurateConfig.model_validate({"shards": 2, **config}), Inputs(inputs), out)
     return out
 
