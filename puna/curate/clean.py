@@ -29,9 +29,16 @@ from puna.curate.rules.encoding import damaged_share
 from puna.curate.rules.fineweb import FineWeb, fineweb
 from puna.curate.rules.gopher_quality import GopherQuality, gopher_quality
 from puna.curate.rules.gopher_repetition import GopherRepetition, gopher_repetition
+from puna.curate.rules.refinedweb import RefinedWeb, refinedweb
+from puna.curate.rules.repeated_lines import RepeatedLines, repeated_lines
 from puna.curate.words import Words, count_words
 
-RuleName = Literal["encoding", "c4", "blocked", "gopher_quality", "gopher_repetition", "fineweb"]
+RuleName = Literal[
+    "encoding", "repeated_lines", "refinedweb", "c4", "blocked", "gopher_quality", "gopher_repetition", "fineweb"
+]
+
+LINE_RULES = ("repeated_lines", "refinedweb", "c4")
+"""Rules that take lines off a text."""
 
 
 class CurateConfig(Config):
@@ -48,6 +55,8 @@ class CurateConfig(Config):
     gopher_repetition: GopherRepetition = GopherRepetition()
     c4: C4 = C4()
     fineweb: FineWeb = FineWeb()
+    refinedweb: RefinedWeb = RefinedWeb()
+    repeated_lines: RepeatedLines = RepeatedLines()
     decontaminate: Decontaminate = Decontaminate()
     """For the input `exams`; without it nothing is looked for."""
     blocked_words: tuple[str, ...] = ()
@@ -120,6 +129,8 @@ class Cleaner:
             "blocked": self._block,
             "gopher_quality": lambda way: gopher_quality(way.words(), way.row.lang, config.gopher_quality),
             "gopher_repetition": lambda way: gopher_repetition(way.words(), config.gopher_repetition),
+            "refinedweb": self._refinedweb,
+            "repeated_lines": self._repeated_lines,
             "fineweb": lambda way: fineweb(way.row.text, way.words, config.fineweb),
         }
         self._steps: dict[str, Callable[[_Way], str | None]] = {
@@ -187,6 +198,14 @@ class Cleaner:
         if way.record.form != "text":
             way.row.text, checks = c4(way.row.text, self.config.c4)
             yield from checks
+
+    def _refinedweb(self, way: _Way) -> Iterator[Check]:
+        way.row.text, checks = refinedweb(way.row.text, self.config.refinedweb)
+        yield from checks
+
+    def _repeated_lines(self, way: _Way) -> Iterator[Check]:
+        way.row.text, checks = repeated_lines(way.words(), self.config.repeated_lines)
+        yield from checks
 
     def _block(self, way: _Way) -> Iterator[Check]:
         count = self._blocked.count(way.words())

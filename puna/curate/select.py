@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from puna.base.errors import DataError
-from puna.curate.clean import CurateConfig
+from puna.curate.clean import LINE_RULES, CurateConfig
 from puna.curate.dedup import exact_twins, near_twins, url_key, url_twins
 from puna.curate.holdout import choose_heldout
 
@@ -21,6 +21,8 @@ _STEP_NAMES = {
     "extract": "with text",
     "language": "in the languages",
     "encoding": "sound encoding",
+    "repeated_lines": "no logs",
+    "refinedweb": "RefinedWeb lines",
     "c4": "C4 rules",
     "blocked": "no blocked words",
     "gopher_quality": "Gopher quality",
@@ -149,7 +151,7 @@ def _funnel(table: pa.Table, rules: list[str], config: CurateConfig, decontamina
     place = {name: number for number, name in enumerate(steps)}
     fell = np.array([place[rule.partition(":")[0]] if rule else len(steps) for rule in rules])
     seen, extracted, final = (table[name].to_numpy() for name in ("words_seen", "words_extracted", "words"))
-    changed_at = place["c4"] if "c4" in place else len(steps)
+    changed_at = min((place[name] for name in LINE_RULES if name in place), default=len(steps))
     funnel: list[dict[str, Any]] = [{"name": "records found", "documents": len(rules), "tokens": int(seen.sum())}]
     for number, name in enumerate(steps):
         words = seen if name == "read" else final if number >= changed_at else extracted
