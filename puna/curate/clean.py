@@ -20,6 +20,7 @@ from puna.curate.decontaminate import Decontaminate, ExamIndex
 from puna.curate.dedup import MinHash, signature, text_key
 from puna.curate.extract import decode, extract_page, is_cut_off, tidy
 from puna.curate.language import detect_language
+from puna.curate.languages import LanguageModel
 from puna.curate.pii import mask_personal_data
 from puna.curate.read import Record
 from puna.curate.rules.blocked import BlockedWords
@@ -117,10 +118,14 @@ class _Way:
 
 
 class Cleaner:
-    """The steps with their settings, made once a process. exams: files of the items that no page may hold."""
+    """The steps with their settings, made once a process.
 
-    def __init__(self, config: CurateConfig, exams: Sequence[Path] = ()):
+    exams: files of the items that no page may hold. languages: the artifact of a languages stage.
+    """
+
+    def __init__(self, config: CurateConfig, exams: Sequence[Path] = (), languages: Path | None = None):
         self.config = config
+        self._identify = LanguageModel.load(languages).identify if languages else detect_language
         self._exams = ExamIndex(exams, config.decontaminate) if exams else None
         self._blocked = BlockedWords(blocked_entries(config.blocked_words))
         self._rules: dict[str, Callable[[_Way], Iterator[Check]]] = {
@@ -188,7 +193,7 @@ class Cleaner:
         return "page without its end" if is_cut else None
 
     def _language(self, way: _Way) -> str | None:
-        way.row.lang = detect_language(way.row.text)
+        way.row.lang = self._identify(way.row.text)
         return way.row.lang if self.config.languages and way.row.lang not in self.config.languages else None
 
     def _encoding(self, way: _Way) -> Iterator[Check]:

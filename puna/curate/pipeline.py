@@ -38,11 +38,14 @@ _REJECTS = pa.schema(
 def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
     """Curate the inputs `crawl` (files or folders); pages that hold items of `exams` go; `truth` measures the result.
 
+    With the input `languages`, a stage of that kind, its model tells the language of a page.
+
     Raises DataError if nothing can be read or nothing is kept, InputError for a file of unknown kind.
     """
     files, skipped_files = list_inputs(inputs.many("crawl"))
     exams = inputs.many("exams") if inputs.has("exams") else []
-    listing = _clean_all(files, exams, config, out)
+    languages = inputs.one("languages") if inputs.has("languages") else None
+    listing = _clean_all(files, exams, languages, config, out)
     parts = [out.state / name for name in listing["parts"]]
     if not parts:
         raise DataError(f"expected pages or texts ({READABLE}), came only {_list(listing['skipped']) or 'empty files'}")
@@ -55,7 +58,9 @@ def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
     _show(read_json(out.path / "report.json"), out)
 
 
-def _clean_all(files: list[InputFile], exams: list[Path], config: CurateConfig, out: StageOutput) -> dict[str, Any]:
+def _clean_all(
+    files: list[InputFile], exams: list[Path], languages: Path | None, config: CurateConfig, out: StageOutput
+) -> dict[str, Any]:
     """Pass 1: clean all records into parts in `out.state`; what an earlier attempt finished is not made again."""
     listing = out.state / "parts.json"
     if listing.exists():
@@ -71,7 +76,7 @@ def _clean_all(files: list[InputFile], exams: list[Path], config: CurateConfig, 
             if not (out.state / name).exists():
                 yield records, out.state / name, position
 
-    with Pool(config, config.workers or out.workers, exams) as pool:
+    with Pool(config, config.workers or out.workers, exams, languages) as pool:
         for num_records, num_kept, position in pool.clean(missing()):
             documents, kept = documents + num_records, kept + num_kept
             rate = documents / max(1e-9, time.monotonic() - began)

@@ -39,9 +39,9 @@ def clean_chunk(cleaner: Cleaner, records: list[Record], part: Path) -> int:
 class Pool:
     """`workers` processes that clean chunks; with one worker the work is done in this process."""
 
-    def __init__(self, config: CurateConfig, workers: int, exams: Sequence[Path] = ()):
-        self._cleaner = Cleaner(config, exams)
-        self._processes = [_start(config, exams) for _ in range(workers)] if workers > 1 else []
+    def __init__(self, config: CurateConfig, workers: int, exams: Sequence[Path] = (), languages: Path | None = None):
+        self._cleaner = Cleaner(config, exams, languages)
+        self._processes = [_start(config, exams, languages) for _ in range(workers)] if workers > 1 else []
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
         for process in self._processes:
             self._idle.put(process)
@@ -120,7 +120,7 @@ def receive(stream: IO[bytes]) -> Any:
     return pickle.loads(data)
 
 
-def _start(config: CurateConfig, exams: Sequence[Path]) -> subprocess.Popen[bytes]:
+def _start(config: CurateConfig, exams: Sequence[Path], languages: Path | None) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -129,5 +129,5 @@ def _start(config: CurateConfig, exams: Sequence[Path]) -> subprocess.Popen[byte
     command = [sys.executable, "-m", "puna.curate.worker"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     assert process.stdin is not None
-    send(process.stdin, (config, exams))
+    send(process.stdin, (config, exams, languages))
     return process

@@ -56,6 +56,7 @@ def curate(
     workers: int = 1,
     truth: Path | None = None,
     exams: Path | None = None,
+    languages_model: Path | None = None,
     **config: object,
 ) -> StageOutput:
     """Run the stage in `folder`, small shards, and return its output."""
@@ -65,6 +66,8 @@ def curate(
         inputs["truth"] = truth
     if exams is not None:
         inputs["exams"] = exams
+    if languages_model is not None:
+        inputs["languages"] = languages_model
     run(CurateConfig.model_validate({"shards": 2, **config}), Inputs(inputs), out)
     return out
 
