@@ -21,7 +21,7 @@ from puna.curate.dedup import MinHash, signature, text_key
 from puna.curate.extract import decode, extract_page, is_cut_off, tidy
 from puna.curate.language import detect_language
 from puna.curate.languages import LanguageModel
-from puna.curate.pii import mask_personal_data
+from puna.curate.pii import KINDS, National, mask_personal_data
 from puna.curate.read import Record
 from puna.curate.rules.blocked import BlockedWords
 from puna.curate.rules.c4 import C4, c4
@@ -40,6 +40,9 @@ RuleName = Literal[
 
 LINE_RULES = ("repeated_lines", "refinedweb", "c4")
 """Rules that take lines off a text."""
+
+MASKED_COLUMNS = ("email", "phone", "ip", "card", "secret", "national_id")
+"""Columns of a row that count its masks, in the order of `pii.KINDS`."""
 
 
 class CurateConfig(Config):
@@ -66,6 +69,8 @@ class CurateConfig(Config):
     max_damaged_chars: float = Field(0.003, ge=0, le=1)
     """Share of characters that a wrong encoding left."""
     mask_personal_data: bool = True
+    national_ids: tuple[National, ...] = ()
+    """Countries whose national numbers are masked too."""
     minhash: MinHash = MinHash()
     near_duplicates: bool = True
     max_chars: int = Field(50_000, ge=0)
@@ -96,9 +101,12 @@ class Row:
     words_seen: int = 0
     words_extracted: int = 0
     words: int = 0
-    emails: int = 0
-    phones: int = 0
-    ips: int = 0
+    email: int = 0
+    phone: int = 0
+    ip: int = 0
+    card: int = 0
+    secret: int = 0
+    national_id: int = 0
     exact: bytes = b""
     signature: bytes = b""
 
@@ -219,8 +227,9 @@ class Cleaner:
     def _finish(self, way: _Way) -> None:
         row = way.row
         if self.config.mask_personal_data:
-            masked = mask_personal_data(row.text)
-            row.emails, row.phones, row.ips = masked.emails, masked.phones, masked.ips
+            masked = mask_personal_data(row.text, self.config.national_ids)
+            for column, kind in zip(MASKED_COLUMNS, KINDS, strict=True):
+                setattr(row, column, masked.counts[kind])
             if masked.text != row.text:
                 row.text = masked.text
         row.exact = text_key(row.text)

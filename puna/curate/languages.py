@@ -47,7 +47,7 @@ class LanguagesConfig(Config):
 
 
 class LanguageModel:
-    """`weights` [B, L]: log of the share of each bucket, and a floor, in each of `codes` (of two letters if possible)."""
+    """`weights` [B, L]: log of the share of each bucket, and a floor, in each of `codes` (two letters if possible)."""
 
     def __init__(self, codes: Sequence[str], weights: NDArray[np.float32], ngram: int) -> None:
         self.codes, self.weights, self.ngram = tuple(codes), weights, ngram

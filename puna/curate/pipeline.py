@@ -19,7 +19,7 @@ from puna.base.errors import DataError
 from puna.base.files import read_json, write_json
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_documents, write_documents
-from puna.curate.clean import CurateConfig, Row, read_shard
+from puna.curate.clean import MASKED_COLUMNS, CurateConfig, Row, read_shard
 from puna.curate.decontaminate import read_items
 from puna.curate.pool import Pool
 from puna.curate.read import Record, read_file
@@ -133,8 +133,8 @@ def _document(row: Row) -> Document:
     meta: dict[str, Any] = {"file": row.locator, "words": row.words}
     if row.title:
         meta["title"] = row.title
-    if row.emails or row.phones or row.ips:
-        meta["masked"] = row.emails + row.phones + row.ips
+    if masked := sum(getattr(row, column) for column in MASKED_COLUMNS):
+        meta["masked"] = masked
     return Document(row.id, row.text, row.url, row.source, row.lang, row.date, meta)
 
 

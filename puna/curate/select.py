@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from puna.base.errors import DataError
-from puna.curate.clean import LINE_RULES, CurateConfig
+from puna.curate.clean import LINE_RULES, MASKED_COLUMNS, CurateConfig
 from puna.curate.dedup import exact_twins, near_twins, url_key, url_twins
 from puna.curate.holdout import choose_heldout
 
@@ -173,7 +173,7 @@ def _counts(
             group["words"] += int(words[index])
             group["heldout"] += columns["id"][index] in selection.heldout
     chosen = pa.array(kept, pa.int64())
-    masked = {name: int(np.sum(table[name].take(chosen).to_numpy())) for name in ("emails", "phones", "ips")}
+    masked = {name: int(np.sum(table[name].take(chosen).to_numpy())) for name in MASKED_COLUMNS}
     return {
         "records": len(rules),
         "kept": len(kept),
