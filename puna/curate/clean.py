@@ -16,6 +16,7 @@ from pydantic import Field
 
 from puna.base.config import Config, Hardware
 from puna.base.errors import DataError
+from puna.curate.common_lines import line_keys, line_words
 from puna.curate.decontaminate import Decontaminate, ExamIndex
 from puna.curate.dedup import MinHash, signature, text_key
 from puna.curate.extract import decode, extract_page, is_cut_off, tidy
@@ -73,6 +74,10 @@ class CurateConfig(Config):
     """Countries whose national numbers are masked too."""
     minhash: MinHash = MinHash()
     near_duplicates: bool = True
+    keep_copy: Literal["first", "longest", "newest"] = "first"
+    """Which of several copies stays; first: by source, then id. Of one address it is always the newest."""
+    max_line_copies: int = Field(0, ge=0)
+    """A line that all documents of a language together hold more often goes from all of them (Llama 3: 6); 0: none."""
     max_chars: int = Field(50_000, ge=0)
     """Plain texts longer than this are split at paragraphs; 0 never splits."""
     heldout_fraction: float = Field(0.02, ge=0, le=0.5)
@@ -109,6 +114,8 @@ class Row:
     national_id: int = 0
     exact: bytes = b""
     signature: bytes = b""
+    line_keys: bytes = b""
+    line_words: bytes = b""
 
 
 @dataclass
@@ -235,6 +242,8 @@ class Cleaner:
         row.exact = text_key(row.text)
         if self.config.near_duplicates:
             row.signature = signature(way.words().word_hashes, self.config.minhash).tobytes()
+        if self.config.max_line_copies:
+            row.line_keys, row.line_words = line_keys(row.text, row.lang).tobytes(), line_words(row.text).tobytes()
 
 
 def blocked_entries(entries: Iterable[str]) -> list[str]:

@@ -20,12 +20,14 @@ from puna.base.files import read_json, write_json
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_documents, write_documents
 from puna.curate.clean import MASKED_COLUMNS, CurateConfig, Row, read_shard
+from puna.curate.common_lines import without_common
 from puna.curate.decontaminate import read_items
 from puna.curate.pool import Pool
 from puna.curate.read import Record, read_file
 from puna.curate.select import Selection, rule_group, select
 from puna.curate.sources import READABLE, InputFile, list_inputs
 from puna.curate.truth import Fate, compare
+from puna.curate.words import count_words
 
 _CHUNK_RECORDS, _CHUNK_BYTES = 256, 4_000_000
 _EXAMPLE_CHARS = 80
@@ -117,7 +119,11 @@ def _write_shard(shard: int, parts: list[Path], selection: Selection, out: Stage
     for row in rows:
         row.id = selection.renamed.get((row.source, row.locator), row.id)
     rows.sort(key=lambda row: row.id)
-    kept = [row for row in rows if not row.rule and row.id not in selection.duplicates]
+    gone = selection.duplicates.keys() | selection.emptied
+    kept = [row for row in rows if not row.rule and row.id not in gone]
+    for row in kept if len(selection.common_lines) else ():
+        row.text = without_common(row.text, row.lang, selection.common_lines)
+        row.words = count_words(row.text)
     if not out.done(names["documents"]):
         with out.unit(names["documents"]) as unit:
             write_documents(unit.path, [_document(row) for row in kept if row.id not in selection.heldout])
@@ -143,10 +149,13 @@ def _write_rejects(path: Path, rows: list[Row], selection: Selection) -> None:
     for row in rows:
         rule, twin = row.rule, ""
         if not rule:
-            if row.id not in selection.duplicates:
+            if row.id in selection.duplicates:
+                kind, twin = selection.duplicates[row.id]
+                rule = f"{kind}:duplicate"
+            elif row.id in selection.emptied:
+                rule = "lines:nothing left"
+            else:
                 continue
-            kind, twin = selection.duplicates[row.id]
-            rule = f"{kind}:duplicate"
         values = (row.id, row.url, row.source, rule, twin, row.text, row.date, row.lang, row.form)
         for name, value in zip(_REJECTS.names, values, strict=True):
             table[name].append(value)

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from puna.base.errors import DataError
 from puna.curate.clean import LINE_RULES, MASKED_COLUMNS, CurateConfig
+from puna.curate.common_lines import common_keys
 from puna.curate.dedup import exact_twins, near_twins, url_key, url_twins
 from puna.curate.holdout import choose_heldout
+from puna.curate.words import Hashes
 
 _TEXT_COLUMNS = ("text", "title")
 _STEP_NAMES = {
@@ -32,6 +34,7 @@ _STEP_NAMES = {
     "url": "newest of an address",
     "exact": "no exact copies",
     "near": "no near-copies",
+    "lines": "no common lines",
 }
 
 
@@ -40,11 +43,14 @@ class Selection:
     """The fate of each row beyond its own rule.
 
     renamed: (source, locator) -> id, where the same record occurs more than once; duplicates: id -> (rule, twin);
+    common_lines: keys of the lines to take off; emptied: ids of the documents of which no line is left;
     heldout: ids; funnel: steps of name, documents, tokens; counts: totals for the report.
     """
 
     renamed: dict[tuple[str, str], str] = field(default_factory=dict)
     duplicates: dict[str, tuple[str, str]] = field(default_factory=dict)
+    common_lines: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
+    emptied: set[str] = field(default_factory=set)
     heldout: set[str] = field(default_factory=set)
     funnel: list[dict[str, Any]] = field(default_factory=list)
     counts: dict[str, Any] = field(default_factory=dict)
@@ -58,7 +64,7 @@ def select(parts: list[Path], config: CurateConfig, seed: int, decontaminated: b
     ids, rules = columns["id"], columns["rule"]
     _check_readable(rules)
     alive = np.array([not rule for rule in rules])
-    ranks = _ranks(columns["source"], ids)
+    ranks = _ranks(table, columns, config.keep_copy)
     for rule in ("url", "exact", "near") if config.near_duplicates else ("url", "exact"):
         chosen = np.flatnonzero(alive)
         twins = chosen[_twins(rule, table, columns, chosen, ranks[chosen], config)]
@@ -67,6 +73,12 @@ def select(parts: list[Path], config: CurateConfig, seed: int, decontaminated: b
                 selection.duplicates[ids[index]] = (rule, ids[twin])
                 rules[index] = f"{rule}:duplicate"
                 alive[index] = False
+    words = table["words"].to_numpy().copy()
+    if config.max_line_copies:
+        _take_lines(table, config, selection, alive, words)
+        for index in np.flatnonzero(alive & (words == 0)).tolist():
+            selection.emptied.add(ids[index])
+            rules[index], alive[index] = "lines:nothing left", False
     kept = np.flatnonzero(alive).tolist()
     if not kept:
         common = ", ".join(f"{rule} ({count})" for rule, count in group_rules(rules).most_common(3))
@@ -76,9 +88,21 @@ def select(parts: list[Path], config: CurateConfig, seed: int, decontaminated: b
     selection.heldout = choose_heldout(
         ((ids[index], columns["source"][index]) for index in kept), seed, config.heldout_fraction, config.heldout_min
     )
-    selection.funnel = _funnel(table, rules, config, decontaminated)
-    selection.counts = _counts(table, columns, rules, kept, selection)
+    selection.funnel = _funnel(table, rules, config, decontaminated, words)
+    selection.counts = _counts(table, columns, rules, kept, words, selection)
     return selection
+
+
+def _take_lines(
+    table: pa.Table, config: CurateConfig, selection: Selection, alive: NDArray[np.bool_], words: NDArray[np.int64]
+) -> None:
+    """Find the common lines of what is alive, and take their words off `words`."""
+    chosen = np.flatnonzero(alive)
+    keys = [np.frombuffer(packed, np.uint64) for packed in table["line_keys"].take(chosen).to_pylist()]
+    counts = [np.frombuffer(packed, np.int32) for packed in table["line_words"].take(chosen).to_pylist()]
+    selection.common_lines = common_keys(keys, config.max_line_copies)
+    for index, mine, number in zip(chosen.tolist(), keys, counts, strict=True):
+        words[index] -= int(number[np.isin(mine, selection.common_lines)].sum())
 
 
 def group_rules(rules: list[str]) -> Counter[str]:
@@ -116,11 +140,16 @@ def _check_readable(rules: list[str]) -> None:
         raise DataError(f"expected at least one document, came {len(rules)} records that cannot be read: {reasons}")
 
 
-def _ranks(sources: list[str], ids: list[str]) -> NDArray[np.int64]:
-    """Place of each row in the order of (source, id)."""
-    order = sorted(range(len(ids)), key=lambda index: (sources[index], ids[index]))
-    ranks = np.empty(len(ids), np.int64)
-    ranks[order] = np.arange(len(ids))
+def _ranks(table: pa.Table, columns: dict[str, list[str]], keep: str) -> NDArray[np.int64]:
+    """Place of each row in the order of who stays: by (source, id), before that by length or by date if so asked."""
+    order = sorted(range(len(table)), key=lambda index: (columns["source"][index], columns["id"][index]))
+    if keep == "longest":
+        words = table["words"].to_pylist()
+        order.sort(key=lambda index: -words[index])
+    elif keep == "newest":
+        order.sort(key=lambda index: columns["date"][index], reverse=True)
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
     return ranks
 
 
@@ -143,11 +172,14 @@ def _twins(
     return near_twins(np.frombuffer(packed, np.uint32).reshape(-1, width), ranks, config.minhash)
 
 
-def _funnel(table: pa.Table, rules: list[str], config: CurateConfig, decontaminated: bool) -> list[dict[str, Any]]:
+def _funnel(
+    table: pa.Table, rules: list[str], config: CurateConfig, decontaminated: bool, words_left: NDArray[np.int64]
+) -> list[dict[str, Any]]:
     """Documents and words left after each step; words are of the text as it is at that step."""
     steps = ["read", "extract", "language", *config.rules]
     steps += [*(["decontaminate"] if decontaminated else []), "url", "exact"]
     steps += ["near"] if config.near_duplicates else []
+    steps += ["lines"] if config.max_line_copies else []
     place = {name: number for number, name in enumerate(steps)}
     fell = np.array([place[rule.partition(":")[0]] if rule else len(steps) for rule in rules])
     seen, extracted, final = (table[name].to_numpy() for name in ("words_seen", "words_extracted", "words"))
@@ -155,6 +187,7 @@ def _funnel(table: pa.Table, rules: list[str], config: CurateConfig, decontamina
     funnel: list[dict[str, Any]] = [{"name": "records found", "documents": len(rules), "tokens": int(seen.sum())}]
     for number, name in enumerate(steps):
         words = seen if name == "read" else final if number >= changed_at else extracted
+        words = words_left if name == "lines" else words
         left = fell > number
         row = {"name": _STEP_NAMES[name], "documents": int(left.sum()), "tokens": int(words[left].sum())}
         funnel.append(row)
@@ -162,9 +195,13 @@ def _funnel(table: pa.Table, rules: list[str], config: CurateConfig, decontamina
 
 
 def _counts(
-    table: pa.Table, columns: dict[str, list[str]], rules: list[str], kept: list[int], selection: Selection
+    table: pa.Table,
+    columns: dict[str, list[str]],
+    rules: list[str],
+    kept: list[int],
+    words: NDArray[np.int64],
+    selection: Selection,
 ) -> dict[str, Any]:
-    words = table["words"].to_numpy()
     mix: dict[str, dict[str, dict[str, int]]] = {"source": {}, "lang": {}}
     for index in kept:
         for name, groups in mix.items():
@@ -183,4 +220,5 @@ def _counts(
         "rejects": dict(sorted(group_rules(rules).items())),
         "mix": {name: dict(sorted(groups.items())) for name, groups in mix.items()},
         "masked": masked,
+        "common_lines": len(selection.common_lines),
     }

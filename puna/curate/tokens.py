@@ -153,15 +153,18 @@ def _describe(codes, starts, ends, classes, lower, kinds, hashes, cased, totals)
 @njit(cache=True, nogil=True)
 def _split(codes, classes, lower, abbreviations, starts, ends):  # type: ignore[no-untyped-def]
     """Fill `starts` and `ends`; the number of tokens."""
+    groups = np.empty(len(codes), np.uint8)
+    for place in range(len(codes)):
+        groups[place] = classes[codes[place]] if codes[place] < _KNOWN else classes[_KNOWN]
     num_codes, count, here = len(codes), 0, 0
     behind = np.empty((_MOST_SUFFIXES, 2), np.int64)
     while here < num_codes:
-        if _class(codes, classes, here) == _SPACE:
+        if groups[here] == _SPACE:
             here += 1
             continue
         first, is_plain = here, True
         while here < num_codes:
-            group = _class(codes, classes, here)
+            group = groups[here]
             if group == _SPACE:
                 break
             is_plain &= group in (_LOWER, _UPPER)
@@ -176,28 +179,22 @@ def _split(codes, classes, lower, abbreviations, starts, ends):  # type: ignore[
                 starts[count], ends[count] = first, last
                 count, first = count + 1, last
                 break
-            front = _front(codes, classes, first, last)
+            front = _front(codes, groups, first, last)
             if front:
                 starts[count], ends[count] = first, first + front
                 count, first = count + 1, first + front
-            back = _back(codes, classes, first, last) if num_behind < _MOST_SUFFIXES else 0
+            back = _back(codes, groups, first, last) if num_behind < _MOST_SUFFIXES else 0
             if back:
                 behind[num_behind, 0], behind[num_behind, 1] = last - back, last
                 num_behind, last = num_behind + 1, last - back
             goes_on = front + back > 0
         if first < last:
-            count = _split_inside(codes, classes, lower, first, last, starts, ends, count)
+            count = _split_inside(codes, groups, lower, first, last, starts, ends, count)
         while num_behind:
             num_behind -= 1
             starts[count], ends[count] = behind[num_behind, 0], behind[num_behind, 1]
             count += 1
     return count
-
-
-@njit(cache=True, nogil=True)
-def _class(codes, classes, place):  # type: ignore[no-untyped-def]
-    code = codes[place]
-    return classes[code] if code < _KNOWN else classes[_KNOWN]
 
 
 @njit(cache=True, nogil=True)
@@ -231,24 +228,24 @@ def _is_abbreviation(codes, first, last, lower, abbreviations):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def _front(codes, classes, first, last):  # type: ignore[no-untyped-def]
+def _front(codes, groups, first, last):  # type: ignore[no-untyped-def]
     """Characters to take off in front."""
-    group = _class(codes, classes, first)
+    group = groups[first]
     if group == _STOP:
         stops = _num_stops(codes, first, last)
         return stops if stops > 1 else 0
     if group in (_MARK, _QUOTE, _CURRENCY, _ICON, _HAN):
         return 1
-    is_sign = first + 1 < last and _class(codes, classes, first + 1) == _NUMBER
+    is_sign = first + 1 < last and groups[first + 1] == _NUMBER
     return 1 if codes[first] == 43 and not is_sign else 0
 
 
 @njit(cache=True, nogil=True)
-def _back(codes, classes, first, last):  # type: ignore[no-untyped-def]
+def _back(codes, groups, first, last):  # type: ignore[no-untyped-def]
     """Characters to take off behind."""
     if last - first < 2:
         return 0
-    code, group, before = codes[last - 1], _class(codes, classes, last - 1), _class(codes, classes, last - 2)
+    code, group, before = codes[last - 1], groups[last - 1], groups[last - 2]
     if group == _STOP:
         stops = 1
         while last - 1 - stops >= first and codes[last - 1 - stops] == 46:
@@ -256,7 +253,7 @@ def _back(codes, classes, first, last):  # type: ignore[no-untyped-def]
         if stops > 1:
             return stops
         ends_word = before in (_NUMBER, _LOWER, _MARK, _QUOTE, _HAN)
-        ends_capitals = before == _UPPER and last - first > 2 and _class(codes, classes, last - 3) == _UPPER
+        ends_capitals = before == _UPPER and last - first > 2 and groups[last - 3] == _UPPER
         return 1 if ends_word or ends_capitals or codes[last - 2] == 45 or codes[last - 2] == 43 else 0
     if group in (_MARK, _QUOTE, _ICON):
         return 1
@@ -266,40 +263,40 @@ def _back(codes, classes, first, last):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _is_address(codes, classes, first, last):  # type: ignore[no-untyped-def]
+def _is_address(codes, groups, first, last):  # type: ignore[no-untyped-def]
     for place in range(first + 1, last - 2):
         if codes[place] == 58 and codes[place + 1] == 47 and codes[place + 2] == 47:
-            return _is_letter(_class(codes, classes, place - 1))
+            return _is_letter(groups[place - 1])
     if last - first < 6 or codes[first + 3] != 46:
         return False
     return (codes[first] | 32) == 119 and (codes[first + 1] | 32) == 119 and (codes[first + 2] | 32) == 119
 
 
 @njit(cache=True, nogil=True)
-def _split_inside(codes, classes, lower, first, last, starts, ends, count):  # type: ignore[no-untyped-def]
+def _split_inside(codes, groups, lower, first, last, starts, ends, count):  # type: ignore[no-untyped-def]
     """Cut codes[first:last] at what stands between letters or digits; the number of tokens so far."""
-    if _is_address(codes, classes, first, last):
+    if _is_address(codes, groups, first, last):
         starts[count], ends[count] = first, last
         return count + 1
     begin = here = first
     while here < last:
-        width = _between(codes, classes, first, here, last)
+        width = _between(codes, groups, first, here, last)
         if width:
             if here > begin:
-                count = _word(codes, classes, begin, here, starts, ends, count)
+                count = _word(codes, groups, begin, here, starts, ends, count)
             starts[count], ends[count] = here, here + width
             count += 1
             begin = here + width
         here += max(1, width)
-    return _word(codes, classes, begin, last, starts, ends, count) if last > begin else count
+    return _word(codes, groups, begin, last, starts, ends, count) if last > begin else count
 
 
 @njit(cache=True, nogil=True)
-def _between(codes, classes, first, here, last):  # type: ignore[no-untyped-def]
+def _between(codes, groups, first, here, last):  # type: ignore[no-untyped-def]
     """Length of the token that stands at `here` between two others, or 0."""
-    code, group = codes[here], _class(codes, classes, here)
-    before = _class(codes, classes, here - 1) if here > first else _SPACE
-    after = _class(codes, classes, here + 1) if here + 1 < last else _SPACE
+    code, group = codes[here], groups[here]
+    before = groups[here - 1] if here > first else _SPACE
+    after = groups[here + 1] if here + 1 < last else _SPACE
     if group in (_LOWER, _UPPER, _NUMBER):
         return 0
     if group in (_HAN, _ICON) or code == 0x2026:
@@ -315,7 +312,7 @@ def _between(codes, classes, first, here, last):  # type: ignore[no-untyped-def]
         width = 1
         while width < 3 and here + width < last and codes[here + width] == code:
             width += 1
-        behind = _class(codes, classes, here + width) if here + width < last else _SPACE
+        behind = groups[here + width] if here + width < last else _SPACE
         if (_is_letter(before) or before == _NUMBER) and _is_letter(behind):
             return width
         return 1 if code == 45 and before == _NUMBER and after == _NUMBER else 0
@@ -326,7 +323,7 @@ def _between(codes, classes, first, here, last):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _word(codes, classes, first, last, starts, ends, count):  # type: ignore[no-untyped-def]
+def _word(codes, groups, first, last, starts, ends, count):  # type: ignore[no-untyped-def]
     """A word, or two: a contraction, a number with its unit."""
     width, cut = last - first, 0
     a, b = codes[last - 1] | 32, codes[last - 2] | 32 if width > 1 else 0
@@ -339,8 +336,8 @@ def _word(codes, classes, first, last, starts, ends, count):  # type: ignore[no-
         cut = 3 if pair else 0  # 'll, 've, 're
     elif width == 6 and _is_cannot(codes, first):
         cut = 3
-    elif _class(codes, classes, first) == _NUMBER and _is_letter(_class(codes, classes, last - 1)):
-        cut = _unit(codes, classes, first, last)
+    elif groups[first] == _NUMBER and _is_letter(groups[last - 1]):
+        cut = _unit(codes, groups, first, last)
     if 0 < cut < width:
         starts[count], ends[count] = first, last - cut
         count, first = count + 1, last - cut
@@ -356,12 +353,12 @@ def _is_cannot(codes, first):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _unit(codes, classes, first, last):  # type: ignore[no-untyped-def]
+def _unit(codes, groups, first, last):  # type: ignore[no-untyped-def]
     """Letters of a unit behind a number: km, cm, mm, kg, mg, ml, kb, mb, gb, tb, am, pm; k, m, g, t; or 0."""
     width = 0
-    while last - width > first and _is_letter(_class(codes, classes, last - width - 1)):
+    while last - width > first and _is_letter(groups[last - width - 1]):
         width += 1
-    if _class(codes, classes, last - width - 1) != _NUMBER:
+    if groups[last - width - 1] != _NUMBER:
         return 0
     a, b = codes[last - 1] | 32, codes[last - 2] | 32 if width > 1 else 0
     if width == 1:

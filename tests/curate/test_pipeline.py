@@ -85,8 +85,8 @@ def test_the_text_is_the_page_without_its_frame(tmp_path: Path, crawl: list[Path
 
 
 def test_no_order_and_no_number_of_workers_changes_a_byte(tmp_path: Path, crawl: list[Path]) -> None:
-    curate(crawl, tmp_path / "a", workers=1, **EASY)
-    curate(crawl[::-1], tmp_path / "b", workers=2, **EASY)
+    curate(crawl, tmp_path / "a", workers=1, max_line_copies=3, **EASY)
+    curate(crawl[::-1], tmp_path / "b", workers=2, max_line_copies=3, **EASY)
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
     assert len(files_of(tmp_path / "a")) == 7
 
@@ -184,6 +184,23 @@ def test_the_smallest_source_and_id_stays_for_its_copies(tmp_path: Path) -> None
     curate([tmp_path / "x.warc.gz", tmp_path / "a.warc.gz"], tmp_path / "two", **EASY)
     (document,) = read_documents(tmp_path / "two" / "files")
     assert document.source == "a"
+
+
+@pytest.mark.parametrize(("keep", "stays"), [("first", "a"), ("longest", "c"), ("newest", "b")])
+def test_which_of_the_near_copies_stays_is_a_setting(tmp_path: Path, keep: str, stays: str) -> None:
+    text = sentences(1, 30)
+    for name, date, more in (
+        ("a", "2026-01-01", ""),
+        ("b", "2026-03-01", " Short."),
+        ("c", "2026-02-01", " One more word."),
+    ):
+        page = html_page(f"{text}{more}", "A page")
+        write_warc(tmp_path / f"{name}.warc.gz", [(f"https://{name}.example/", page)], f"{date}T00:00:00Z")
+    crawl = [tmp_path / f"{name}.warc.gz" for name in "cba"]
+    curate(crawl, tmp_path / "out", **EASY, keep_copy=keep, heldout_fraction=0, heldout_min=0)
+    assert list(kept(tmp_path / "out")) == [f"https://{stays}.example/"]
+    twins = {row["twin"] for row in rejects(tmp_path / "out").values()}
+    assert twins == set(kept(tmp_path / "out").values())
 
 
 def test_rows_of_every_file_are_sorted_by_id(tmp_path: Path, crawl: list[Path]) -> None:

@@ -1,8 +1,12 @@
 """C4's rules (Raffel 2020, 2.2): lines that are no sentences go, pages that have too few left go."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from puna.base.config import Config
 from puna.curate.rules.check import Check
@@ -46,40 +50,51 @@ def c4(text: str, rules: C4) -> tuple[str, Iterator[Check]]:
     least_words = least_words if rules.min_line_words is None else rules.min_line_words
     least_sentences = least_sentences if rules.min_sentences is None else rules.min_sentences
     counted = Lines(text if rules.layout else "\n".join(text.splitlines()))
-    kept, num_sentences = [], 0
-    found: dict[str, int] = {}
-    whole = text.lower()
-    has_lorem, has_javascript = "lorem ipsum" in whole and rules.lorem_ipsum, "javascript" in whole and rules.javascript
-    policies = [policy for policy in _POLICIES if policy in whole] if rules.policy else []
-    has_bracket = "{" in text and rules.curly_bracket
-    for number, line in enumerate(counted.lines):
-        num_words, num_characters = counted.words[number], counted.characters[number]
-        if not num_words:
-            if rules.layout:
-                kept.append(line)
-            continue
-        if counted.longest[number] > rules.max_word_chars and not num_characters:
-            continue
-        if num_words < least_words and num_words + num_characters < least_words:
-            continue
-        if rules.citations and "[" in line:
-            line = _CITATION.sub("", line).rstrip()
-        bare = line.strip()
+    is_blank, num_words = counted.words == 0, counted.words + counted.characters
+    is_sound = (counted.longest <= rules.max_word_chars) | (counted.characters > 0)
+    stays = is_sound & ((counted.words >= least_words) | (num_words >= least_words)) & ~is_blank
+    lines, found = _looked_at(counted.lines, stays, text, rules)
+    num_sentences = int(np.maximum(counted.sentences[stays], 1).sum())
+    if rules.layout:
+        stays |= is_blank
+        kept = "\n".join(lines if stays.all() else itertools.compress(lines, stays.tolist()))
+        return re.sub(r"\n{3,}", "\n\n", kept).strip("\n"), _checks(found, num_sentences, least_sentences)
+    kept = "\n".join([line.strip() for line in itertools.compress(lines, stays.tolist())])
+    return kept.strip(), _checks(found, num_sentences, least_sentences)
+
+
+def _looked_at(lines: list[str], stays: NDArray[np.bool_], text: str, rules: C4) -> tuple[list[str], dict[str, int]]:
+    """The lines without citations; those that their words send away are taken off `stays`; what drops the page.
+
+    What the whole text does not hold is not looked for line by line.
+    """
+    lowered, found = text.lower(), dict[str, int]()
+    cites = rules.citations and "[" in text
+    asked = (("lorem ipsum", rules.lorem_ipsum), ("{", rules.curly_bracket))
+    drops = [word for word, is_asked in asked if is_asked and word in lowered]
+    unwanted = (("javascript",) if rules.javascript else ()) + (_POLICIES if rules.policy else ())
+    unwanted = tuple(words for words in unwanted if words in lowered)
+    if not (cites or drops or unwanted or rules.terminal_punctuation):
+        return lines, found
+    lines = list(lines)
+    for number in np.flatnonzero(stays).tolist():
+        if cites and "[" in lines[number]:
+            lines[number] = _CITATION.sub("", lines[number]).rstrip()
+        bare = lines[number].strip()
         if rules.terminal_punctuation and (not bare.endswith(_LINE_ENDS) or bare.endswith(_ELLIPSES)):
+            stays[number] = False
             continue
-        if has_lorem and "lorem ipsum" in bare.lower():
+        small = bare.lower() if drops or unwanted else ""
+        if "lorem ipsum" in drops and "lorem ipsum" in small:
             found["lorem_ipsum"] = found.get("lorem_ipsum", 0) + 1
-        if has_javascript and "javascript" in bare.lower():
+        if "javascript" in unwanted and "javascript" in small:
+            stays[number] = False
             continue
-        if has_bracket and "{" in bare:
+        if "{" in drops and "{" in small:
             found["curly_bracket"] = found.get("curly_bracket", 0) + 1
-        if policies and any(policy in bare.lower() for policy in policies):
-            continue
-        kept.append(line if rules.layout else bare)
-        num_sentences += max(1, counted.sentences[number])
-    text = "\n".join(kept)
-    text = re.sub(r"\n{3,}", "\n\n", text).strip("\n") if rules.layout else text.strip()
-    return text, _checks(found, num_sentences, least_sentences)
+        if any(words in small for words in unwanted):
+            stays[number] = False
+    return lines, found
 
 
 def _checks(found: dict[str, int], num_sentences: int, least_sentences: int) -> Iterator[Check]:

@@ -25,7 +25,7 @@ class FineWeb(Config):
 
 _REPEATED = {"datatrove": 0.01, "fineweb2": 0.1}
 # Unicode's Sentence_Terminal, without the scripts of planes above the first.
-_ENDS = tuple(".?!։؝؞؟۔܀܁܂߹࠷࠹࠽࠾।॥၊။።፧፨᙮᜵᜶។៕᠃᠉᥄᥅᪨᪩᪪᪫᭎᭏᭚᭛᭞᭟᭽᭾᭿᰻᰼᱾᱿‽⁇⁈⁉⳹⳺⳻⸮⸼⹓⹔。꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫︒﹒﹖﹗！．？｡")
+_ENDS = frozenset(".?!։؝؞؟۔܀܁܂߹࠷࠹࠽࠾।॥၊။።፧፨᙮᜵᜶។៕᠃᠉᥄᥅᪨᪩᪪᪫᭎᭏᭚᭛᭞᭟᭽᭾᭿᰻᰼᱾᱿‽⁇⁈⁉⳹⳺⳻⸮⸼⹓⹔。꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫︒﹒﹖﹗！．？｡")
 
 
 def fineweb(text: str, words: Callable[[], Words], limits: FineWeb) -> Iterator[Check]:
@@ -37,7 +37,7 @@ def fineweb(text: str, words: Callable[[], Words], limits: FineWeb) -> Iterator[
     if not lines:
         yield Check("empty", "", 0, least=1)
         return
-    ended = sum(1 for line in lines if line.endswith(_ENDS)) / len(lines)
+    ended = sum(1 for line in lines if line[-1] in _ENDS) / len(lines)
     yield Check("lines without an end", "min_ended_lines", ended, least=limits.min_ended_lines)
     short = sum(1 for line in lines if len(line) <= limits.short_line_chars) / len(lines)
     yield Check("short lines", "max_short_lines", short, most=limits.max_short_lines)

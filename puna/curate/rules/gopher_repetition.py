@@ -89,8 +89,9 @@ def _ngram_checks(words: Words, limits: GopherRepetition) -> Iterator[Check]:
     num_chars = len(words.text) if whole else max(1, sum(words.chars_of_kind))
     table = _table(len(hashes))
     least = 1 if limits.variant == "datatrove" else 2
-    for n, limit in limits.top_ngrams.items():
-        chars = _top_chars(hashes, words.lengths, n * scale, gap if whole else 0, least, *table)
+    sizes = np.array([n * scale for n in limits.top_ngrams], np.int64)
+    tops = _top_chars(hashes, words.lengths, sizes, gap if whole else 0, least, *table).tolist()
+    for (n, limit), chars in zip(limits.top_ngrams.items(), tops, strict=True):
         yield Check(f"top {n}-gram", f"top_ngrams.{n}", chars / num_chars, most=limit)
     none_left = False
     for n, limit in sorted(limits.duplicate_ngrams.items()):
@@ -118,20 +119,25 @@ def _slot(keys, places, key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _top_chars(hashes, lengths, n, gap, least, keys, places, counts):  # type: ignore[no-untyped-def]
-    """Characters of all copies of the commonest n-gram (of several the first), its tokens joined by `gap` spaces."""
-    places[:] = -1
-    best, most, grams = 0, 0, ngram_hashes(hashes, n)
-    for place in range(len(grams)):
-        slot = _slot(keys, places, grams[place])
-        if places[slot] < 0:
-            keys[slot], places[slot], counts[slot] = grams[place], place, 0
-        counts[slot] += 1
-        if counts[slot] > most or (counts[slot] == most and places[slot] < best):
-            best, most = places[slot], counts[slot]
-    if most < least:
-        return 0
-    return (lengths[best : best + n].sum() + gap * (n - 1)) * most
+def _top_chars(hashes, lengths, sizes, gap, least, keys, places, counts):  # type: ignore[no-untyped-def]
+    """For each n of `sizes` the characters of all copies of the commonest n-gram (of several the first).
+
+    The tokens of one are joined by `gap` spaces; one that occurs less than `least` times counts as none.
+    """
+    chars = np.zeros(len(sizes), np.int64)
+    for number in range(len(sizes)):
+        places[:] = -1
+        best, most, grams = 0, 0, ngram_hashes(hashes, sizes[number])
+        for place in range(len(grams)):
+            slot = _slot(keys, places, grams[place])
+            if places[slot] < 0:
+                keys[slot], places[slot], counts[slot] = grams[place], place, 0
+            counts[slot] += 1
+            if counts[slot] > most or (counts[slot] == most and places[slot] < best):
+                best, most = places[slot], counts[slot]
+        if most >= least:
+            chars[number] = (lengths[best : best + sizes[number]].sum() + gap * (sizes[number] - 1)) * most
+    return chars
 
 
 @njit(cache=True, nogil=True)

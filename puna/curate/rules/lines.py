@@ -22,7 +22,7 @@ class Lines:
         self.lines = text.split("\n")
         counts = np.zeros((4, len(self.lines)), np.int64)
         _count(code_points(text), _RANGES, counts)
-        self.words, self.longest, self.sentences, self.characters = (row.tolist() for row in counts)
+        self.words, self.longest, self.sentences, self.characters = counts
 
 
 _RANGES: NDArray[np.int64] = np.array(CHARACTER_RANGES, np.int64)

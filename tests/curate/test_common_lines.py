@@ -1,0 +1,69 @@
+"""Lines that many documents hold go from all of them: against counting written out, and through the stage."""
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from puna.curate.common_lines import common_keys, line_keys, without_common
+from tests.curate.pages import curate, html_page, sentences, write_warc
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("Page 3 of 12", "PAGE 7 of 95!", True),
+        ("Page 3 of 12", "Page 3 of 123", False),  # a digit more
+        ("  We use cookies. ", "We use cookies", True),
+        ("We use cookies", "We used cookies", False),
+        ("分享", "分享。", True),
+    ],
+)
+def test_what_counts_as_the_same_line(a: str, b: str, same: bool) -> None:
+    assert (line_keys(a, "en") == line_keys(b, "en")).all() == same
+    assert line_keys(a, "en") != line_keys(a, "de")
+
+
+def test_same_lines_as_counting_written_out() -> None:
+    draw = random.Random(3)
+    for copies in (1, 2, 6):
+        texts = ["\n".join(draw.choices(["aa", "bb", "cc 1", "dd", "", "--", "ee", "ff"], k=8)) for _ in range(5)]
+        counts = Counter(line for text in texts for line in text.split("\n") if line not in ("", "--"))
+        common = common_keys([line_keys(text, "en") for text in texts], copies)
+        for text in texts:
+            expected = [line for line in text.split("\n") if counts[line] <= copies]
+            kept = without_common(text, "en", common)
+            assert [line for line in kept.split("\n") if line] == [line for line in expected if line]
+    assert without_common("a\n\n\nb", "en", common_keys([], 1)) == "a\n\n\nb"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_through_the_stage(tmp_path: Path, workers: int) -> None:
+    notice = "By reading on you agree that the baker of the village may look at what you do here."
+    pages = {f"p{i}": f"{sentences(i, 6)}\n\n{notice}" for i in range(4)} | {"own": sentences(9, 6)}
+    pages["only"] = f"{notice}\n\n{notice}"
+    write_warc(tmp_path / "crawl.warc.gz", [(f"https://x.org/{name}", html_page(text)) for name, text in pages.items()])
+    settings = {"languages": [], "rules": [], "heldout_fraction": 0, "heldout_min": 0, "near_duplicates": False}
+
+    def run(name: str, **more: object) -> tuple[dict[str, str], dict[str, str], dict[str, object]]:
+        out = curate([tmp_path / "crawl.warc.gz"], tmp_path / name, workers, **settings, **more)
+        kept = [row for path in out.path.glob("documents-*.parquet") for row in pq.read_table(path).to_pylist()]
+        gone = [row for path in out.path.glob("rejects/*.parquet") for row in pq.read_table(path).to_pylist()]
+        names = ({row["url"][14:]: row["text"] for row in kept}, {row["url"][14:]: row["rule"] for row in gone})
+        return *names, json.loads((out.path / "report.json").read_text())
+
+    kept, gone, report = run("six", max_line_copies=6)
+    assert gone == {} and report["common_lines"] == 0 and all(notice in kept[f"p{i}"] for i in range(4))
+    kept, gone, report = run("five", max_line_copies=5)
+    title = "A page"
+    assert gone == {"only": "lines:nothing left"}
+    assert {name: text.replace(title, "").strip() for name, text in kept.items()} == {
+        name: text.replace(notice, "").strip() for name, text in pages.items() if name != "only"
+    }
+    assert report["common_lines"] >= 1 and report["rejects"] == {"lines:nothing left": 1}
+    words = sum(len(text.split()) for text in kept.values())
+    assert report["words_out"] == words == report["funnel"][-1]["tokens"]
+    assert report["funnel"][-1] == {"name": "no common lines", "documents": 5, "tokens": words}
