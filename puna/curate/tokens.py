@@ -51,7 +51,7 @@ def split(text: str) -> tuple[NDArray[np.uint32], Places, Places]:
     codes = code_points(text)
     classes, lower = _tables()
     starts, ends = np.empty(len(codes), np.int32), np.empty(len(codes), np.int32)
-    count = _split(codes, classes, lower, _abbreviations(), starts, ends)
+    count = _split(codes, classes, lower, abbreviations(), starts, ends)
     return codes, starts[:count].copy(), ends[:count].copy()
 
 
@@ -68,6 +68,11 @@ def describe(
     totals = np.zeros((2, CHARACTER + 1), np.int64)
     _describe(codes, starts, ends, classes, lower, kinds, hashes, cased, totals)
     return kinds, hashes, cased, totals
+
+
+def lower_table() -> NDArray[np.uint32]:
+    """The lower case of every code point that `is_abbreviation` looks up."""
+    return _tables()[1]
 
 
 @functools.cache
@@ -96,8 +101,8 @@ def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
 
 
 @functools.cache
-def _abbreviations() -> Hashes:
-    """Sorted hashes of the words that stay whole."""
+def abbreviations() -> Hashes:
+    """Sorted hashes of the words that stay whole, for `is_abbreviation`."""
     words = [np.array([ord(char) for char in word], np.uint32) for word in _ABBREVIATIONS.split()]
     lower = _tables()[1]
     return np.sort(np.array([_hash(word, 0, len(word), lower) for word in words], np.uint64))
@@ -175,7 +180,7 @@ def _split(codes, classes, lower, abbreviations, starts, ends):  # type: ignore[
             continue
         last, num_behind, goes_on = here, 0, True
         while goes_on and first < last:
-            if _is_abbreviation(codes, first, last, lower, abbreviations):
+            if is_abbreviation(codes, first, last, lower, abbreviations):
                 starts[count], ends[count] = first, last
                 count, first = count + 1, last
                 break
@@ -216,7 +221,8 @@ def _num_stops(codes, place, last):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _is_abbreviation(codes, first, last, lower, abbreviations):  # type: ignore[no-untyped-def]
+def is_abbreviation(codes, first, last, lower, abbreviations):  # type: ignore[no-untyped-def]
+    """Whether codes[first:last] is a word that keeps its full stop; `lower` and `abbreviations` are the tables."""
     is_either = last - first == 6 and codes[first + 3] == 47  # and/or
     if not (codes[last - 1] == 46 or is_either) or not 2 <= last - first <= _LONGEST_ABBREVIATION:
         return False
