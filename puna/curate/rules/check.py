@@ -21,4 +21,7 @@ class Check(NamedTuple):
 
 def first_failure(checks: Iterable[Check]) -> str | None:
     """The reason of the first check that fails; those after it are not computed."""
-    return next((check.reason for check in checks if check.failed), None)
+    for reason, _, value, least, most in checks:  # `check.failed`, without a call for each
+        if not least <= value <= most:
+            return reason
+    return None

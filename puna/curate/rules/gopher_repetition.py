@@ -5,6 +5,7 @@ Chinese and Japanese characters are tokens here and half a word on average, so f
 M tokens of a text.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Literal
@@ -92,13 +93,18 @@ def _ngram_checks(words: Words, limits: GopherRepetition) -> Iterator[Check]:
     sizes = np.array([n * scale for n in limits.top_ngrams], np.int64)
     tops = _top_chars(hashes, words.lengths, sizes, gap if whole else 0, least, *table).tolist()
     for (n, limit), chars in zip(limits.top_ngrams.items(), tops, strict=True):
-        yield Check(f"top {n}-gram", f"top_ngrams.{n}", chars / num_chars, most=limit)
+        yield Check(*_names("top {}-gram", "top_ngrams", n), chars / num_chars, most=limit)
     none_left = False
     for n, limit in sorted(limits.duplicate_ngrams.items()):
         count = _skipped_chars if whole else _covered_chars
         chars = 0 if none_left else count(hashes, words.lengths, n * scale, *table)
         none_left = chars == 0  # no repeated run of n tokens, so none of more
-        yield Check(f"duplicate {n}-grams", f"duplicate_ngrams.{n}", chars / num_chars, most=limit)
+        yield Check(*_names("duplicate {}-grams", "duplicate_ngrams", n), chars / num_chars, most=limit)
+
+
+@functools.cache
+def _names(reason: str, setting: str, n: int) -> tuple[str, str]:
+    return reason.format(n), f"{setting}.{n}"
 
 
 def _table(num_tokens: int) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int32]]:

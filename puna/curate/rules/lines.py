@@ -4,6 +4,7 @@ C code points of a text, L lines of it.
 """
 
 import functools
+import string
 
 import numpy as np
 from numba import njit
@@ -49,8 +50,7 @@ def _kinds() -> NDArray[np.uint8]:
     """What each code point is to the lines; the last entry stands for those above `_KNOWN`."""
     kinds = np.full(_KNOWN + 1, _LETTER, np.uint8)
     kinds[:0xC0] = _OTHER
-    for first, last in (("0", "9"), ("A", "Z"), ("a", "z")):
-        kinds[ord(first) : ord(last) + 1] = _LETTER
+    kinds[[ord(char) for char in string.ascii_letters + string.digits]] = _LETTER
     for first, last in CHARACTER_RANGES:
         kinds[first : last + 1] = _HAN
     kinds[list(_SPACES)] = _SPACE
