@@ -57,9 +57,9 @@ class Sequences(Protocol):
 class Loader:
     """Packs sequences once, shuffles rows anew every epoch, and gives any batch by its number."""
 
-    def __init__(self, sequences: Sequences, row_tokens: int, rows: int, seed: int):
+    def __init__(self, sequences: Sequences, row_tokens: int, rows: int, seed: int, piece_tokens: int = 0):
         self.sequences, self.rows, self.seed = sequences, rows, seed
-        self.packing: Packing = pack(sequences.lengths, row_tokens)
+        self.packing: Packing = pack(sequences.lengths, row_tokens, piece_tokens)
         if not self.packing.num_rows:
             raise DataError("expected at least one sequence of two tokens to train on, came none")
         self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))

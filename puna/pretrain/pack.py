@@ -38,16 +38,17 @@ class Packing:
 
     @property
     def cut_documents(self) -> int:
-        """Documents that did not fit one row and were cut."""
+        """Documents that were longer than the longest piece, and cut."""
         return int((np.bincount(self.documents) > 1).sum()) if len(self.documents) else 0
 
 
-def pack(lengths: Int64, row_tokens: int) -> Packing:
+def pack(lengths: Int64, row_tokens: int, piece_tokens: int = 0) -> Packing:
     """Pack documents of `lengths` tokens (each with its begin and end token) into rows; deterministic.
 
-    Documents of fewer than two tokens have no transition and are left out.
+    Documents of fewer than two tokens have no transition and are left out. piece_tokens: the longest piece of a
+    document, if it is to be shorter than a row.
     """
-    pieces = _cut(lengths, row_tokens)
+    pieces = _cut(lengths, min(row_tokens, piece_tokens or row_tokens))
     order = sorted(range(len(pieces)), key=lambda j: (-pieces[j][2], j))
     rows = _best_fit([pieces[j][2] for j in order], row_tokens)
     flat = [pieces[order[k]] for row in rows for k in row]

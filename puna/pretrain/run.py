@@ -50,13 +50,17 @@ class ShapeConfig(Config):
 
 
 class PretrainConfig(LoopConfig):
-    """Settings of pretraining. `num_tokens` counts rows x row_tokens, padding included."""
+    """Settings of pretraining. `num_tokens` counts rows x row_tokens, padding included.
+
+    piece_tokens: longer documents are cut into pieces of this length, several of which share a row (0: into rows).
+    """
 
     model: ShapeConfig = Field(default_factory=ShapeConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     experts: ExpertsConfig = Field(default_factory=ExpertsConfig)
     num_tokens: int = Field(default=2_000_000, ge=1)
     row_tokens: int = Field(default=256, ge=8)
+    piece_tokens: int = Field(default=0, ge=0)
     batch_rows: int = Field(default=16, ge=1)
 
 
@@ -178,7 +182,7 @@ def _load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
 
 def _loader(folder: Path, tokenizer: Tokenizer, config: PretrainConfig, seed: int) -> Loader:
     shards = TokenShards(folder, tokenizer.fingerprint)
-    return Loader(ShardSequences(shards), config.row_tokens, config.batch_rows, seed)
+    return Loader(ShardSequences(shards), config.row_tokens, config.batch_rows, seed, config.piece_tokens)
 
 
 def _validation(folder: Path, tokenizer: Tokenizer, config: PretrainConfig):  # type: ignore[no-untyped-def]

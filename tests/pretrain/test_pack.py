@@ -21,6 +21,21 @@ def test_every_transition_is_in_exactly_one_place(lengths: list[int], row_tokens
         assert 0 < packing.sizes[span].sum() <= row_tokens
 
 
+@given(st.lists(st.integers(0, 70), max_size=60), st.integers(1, 32), st.integers(1, 40))
+def test_pieces_shorter_than_a_row(lengths: list[int], row_tokens: int, piece_tokens: int) -> None:
+    """As many pieces as the length asks for, each transition in one of them, several to a row."""
+    longest = min(row_tokens, piece_tokens)
+    packing = pack(np.array(lengths, dtype=np.int64), row_tokens, piece_tokens)
+    assert sorted(packing.sizes.tolist()) == sorted(
+        min(longest, n - 1 - start) for n in lengths for start in range(0, n - 1, longest)
+    )
+    covered = {(d, s + i) for d, s, n in zip(packing.documents, packing.starts, packing.sizes) for i in range(int(n))}
+    assert covered == {(d, i) for d, n in enumerate(lengths) for i in range(n - 1)}
+    spans = zip(packing.row_offsets[:-1], packing.row_offsets[1:])
+    assert all(packing.sizes[first:last].sum() <= row_tokens for first, last in spans)
+    assert packing.cut_documents == sum(n - 1 > longest for n in lengths)
+
+
 @given(st.lists(st.integers(2, 33), min_size=1, max_size=80))
 def test_within_the_known_bound_of_best_fit_decreasing(lengths: list[int]) -> None:
     packing = pack(np.array(lengths, dtype=np.int64), 32)
