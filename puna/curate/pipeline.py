@@ -137,6 +137,8 @@ def _write_shard(shard: int, parts: list[Path], selection: Selection, out: Stage
 
 def _document(row: Row) -> Document:
     meta: dict[str, Any] = {"file": row.locator, "words": row.words}
+    if row.form != "html":
+        meta["form"] = row.form
     if row.title:
         meta["title"] = row.title
     if masked := sum(getattr(row, column) for column in MASKED_COLUMNS):

@@ -1,5 +1,6 @@
 """The whole story of one document: where it came from, what was measured of it, why it went, who stayed for it."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,4 +75,5 @@ def _checks(config: CurateConfig, row: dict[str, Any], rule: str) -> list[tuple[
     if step in ("read", "extract", "language"):
         return []
     since = step if step in config.rules else ""
-    return list(Cleaner(config).checks(row["text"], row["lang"], row.get("form", "html"), since=since))
+    form = row["form"] if "form" in row else json.loads(row["meta"]).get("form", "html")
+    return list(Cleaner(config).checks(row["text"], row["lang"], form, since=since))

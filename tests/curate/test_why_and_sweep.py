@@ -72,6 +72,18 @@ def test_the_story_of_a_copy_and_of_its_twin(done: Path) -> None:
     assert not any(check.failed for _, check in twin.checks)
 
 
+def test_plain_text_is_not_asked_by_the_rules_of_web_pages(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("\n".join(["a poem", *sentences(1, 8).split(". ")]))
+    out = curate([tmp_path / "one.txt"], tmp_path / "work", gopher_repetition=NO_NGRAMS, heldout_min=0, languages=[])
+    write_json(
+        out.path / "manifest.json", {"config": CurateConfig(gopher_repetition=NO_NGRAMS).model_dump(mode="json")}
+    )
+    (row,) = [row for path in out.path.glob("documents-*.parquet") for row in pq.read_table(path).to_pylist()]
+    story = tell(out.path, row["id"])
+    assert story.fate == "kept" and "c4" not in {rule for rule, _ in story.checks}
+    assert not any(check.failed for _, check in story.checks)
+
+
 def test_who_is_not_there_is_told(done: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected the id or address of a document in .*, came 'nobody'"):
         tell(done, "nobody")
