@@ -31,7 +31,7 @@ from puna.curate.words import Words
 _PAGES = ("web-article-extraction", "web-trafilatura", "web-warc")
 _QUALITY, _REPETITION = GopherQuality(variant="datatrove"), GopherRepetition(variant="datatrove")
 _C4, _FINEWEB, _MINHASH = C4(variant="datatrove", layout=False), FineWeb(variant="datatrove"), MinHash()
-_REASONS = {
+REASONS = {
     "": "",
     "gopher_short_doc": "too few words",
     "gopher_long_doc": "too many words",
@@ -56,7 +56,8 @@ _REASONS = {
     "list_ratio": "a list",
     "empty": "empty",
 } | {f"top_{n}_gram": f"top {n}-gram" for n in range(2, 5)}
-_REASONS |= {f"duplicated_{n}_n_grams": f"duplicate {n}-grams" for n in range(5, 11)}
+REASONS |= {f"duplicated_{n}_n_grams": f"duplicate {n}-grams" for n in range(5, 11)}
+"""Our reason for each of datatrove's."""
 
 
 def main() -> None:
@@ -151,7 +152,7 @@ def _first_reason(text: str) -> str:
 
 def _translated(answer: str) -> str:
     name, _, reason = answer.partition(":")
-    return f"{name}:{_REASONS[reason]}" if answer else ""
+    return f"{name}:{REASONS[reason]}" if answer else ""
 
 
 def _kept(texts: list[str]) -> list[int]:

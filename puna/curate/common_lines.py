@@ -36,11 +36,9 @@ def common_keys(keys: Sequence[Hashes], max_copies: int) -> Hashes:
     return found[(counts > max_copies) & (found != _NEVER)]
 
 
-def without_common(text: str, language: str, common: Hashes) -> str:
-    """The text without its common lines, at most one blank line where they stood."""
-    if not len(common):
-        return text
-    goes = np.isin(line_keys(text, language), common).tolist()
+def without_common(text: str, keys: Hashes, common: Hashes) -> str:
+    """The text without its common lines, at most one blank line where they stood; `keys` are those of its lines."""
+    goes = np.isin(keys, common).tolist()
     if not any(goes):
         return text
     kept = [line for line, is_common in zip(text.split("\n"), goes, strict=True) if not is_common]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -122,7 +123,7 @@ def _write_shard(shard: int, parts: list[Path], selection: Selection, out: Stage
     gone = selection.duplicates.keys() | selection.emptied
     kept = [row for row in rows if not row.rule and row.id not in gone]
     for row in kept if len(selection.common_lines) else ():
-        row.text = without_common(row.text, row.lang, selection.common_lines)
+        row.text = without_common(row.text, np.frombuffer(row.line_keys, np.uint64), selection.common_lines)
         row.words = count_words(row.text)
     if not out.done(names["documents"]):
         with out.unit(names["documents"]) as unit:

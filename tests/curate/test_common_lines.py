@@ -35,9 +35,9 @@ def test_same_lines_as_counting_written_out() -> None:
         common = common_keys([line_keys(text, "en") for text in texts], copies)
         for text in texts:
             expected = [line for line in text.split("\n") if counts[line] <= copies]
-            kept = without_common(text, "en", common)
+            kept = without_common(text, line_keys(text, "en"), common)
             assert [line for line in kept.split("\n") if line] == [line for line in expected if line]
-    assert without_common("a\n\n\nb", "en", common_keys([], 1)) == "a\n\n\nb"
+    assert without_common("a\n\n\nb", line_keys("a\n\n\nb", "en"), common_keys([], 1)) == "a\n\n\nb"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

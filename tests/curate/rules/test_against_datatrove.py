@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.curate import REASONS
 from puna.curate.rules.c4 import C4, c4
 from puna.curate.rules.check import first_failure
 from puna.curate.rules.fineweb import FineWeb, fineweb
@@ -14,31 +15,6 @@ from puna.curate.rules.gopher_repetition import GopherRepetition, gopher_repetit
 from puna.curate.words import Words
 
 ROWS = json.loads((Path(__file__).parents[1] / "golden/datatrove.json").read_text(encoding="utf-8"))["decisions"]
-THEIRS = {
-    "": None,
-    "gopher_short_doc": "too few words",
-    "gopher_below_avg_threshold": "word length",
-    "gopher_above_avg_threshold": "word length",
-    "gopher_too_many_hashes": "hashes",
-    "gopher_too_many_ellipsis": "ellipses",
-    "gopher_too_many_bullets": "bullet lines",
-    "gopher_too_many_end_ellipsis": "ellipsis lines",
-    "gopher_below_alpha_threshold": "words without letters",
-    "gopher_enough_stop_words": "stop words",
-    "dup_para_frac": "duplicate paragraphs",
-    "dup_para_char_frac": "duplicate paragraph characters",
-    "dup_line_frac": "duplicate lines",
-    "dup_line_char_frac": "duplicate line characters",
-    "lorem_ipsum": "lorem ipsum",
-    "curly_bracket": "curly bracket",
-    "too_few_sentences": "too few sentences",
-    "line_punct_ratio": "lines without an end",
-    "short_line_ratio": "short lines",
-    "char_dup_ratio": "repeated lines",
-    "list_ratio": "a list",
-}
-THEIRS |= {f"top_{n}_gram": f"top {n}-gram" for n in (2, 3, 4)}
-THEIRS |= {f"duplicated_{n}_n_grams": f"duplicate {n}-grams" for n in range(5, 11)}
 
 
 def ours(text: str) -> dict[str, str | None]:
@@ -56,7 +32,7 @@ def test_same_reason(rule: str) -> None:
     wrong = [
         (row[rule], ours(row["text"])[rule], row["text"])
         for row in ROWS
-        if ours(row["text"])[rule] != THEIRS[row[rule]]
+        if ours(row["text"])[rule] != (REASONS[row[rule]] or None)
     ]
     assert not wrong, f"{len(wrong)} of {len(ROWS)} differ, e.g. {wrong[0]}"
     assert min(Counter(row[rule] == "" for row in ROWS).values()) > len(ROWS) / 6, "too few of a kind to prove anything"
