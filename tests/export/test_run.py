@@ -64,6 +64,8 @@ def test_another_precision_of_several_files(tmp_path: Path) -> None:
     total = read_json(out.path / "model.safetensors.index.json")["metadata"]["total_size"]
     assert total == sum(tensor.numel() * 2 for tensor in found.values())
     assert "weights in bfloat16" in (out.path / "README.md").read_text()
+    described = read_json(out.path / "config.json")
+    assert described["dtype"] == described["torch_dtype"] == "bfloat16"  # the second for transformers 4
     theirs = transformers.AutoModelForCausalLM.from_pretrained(out.path)
     assert theirs.dtype == torch.bfloat16
 
