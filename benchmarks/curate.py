@@ -17,15 +17,15 @@ import numpy as np
 from benchmarks.interleave import compare, publish
 from benchmarks.peer import Peer, skip
 from puna.base.records import open_text, read_jsonl
-from puna.curate.dedup import MinHash, near_twins, signature
-from puna.curate.extract import extract_page
-from puna.curate.read import read_file
+from puna.curate.dedup.twins import MinHash, near_twins, signature
+from puna.curate.extract.page import extract_page
+from puna.curate.read.records import read_file
+from puna.curate.read.sources import list_inputs
 from puna.curate.rules.c4 import C4, c4
 from puna.curate.rules.check import first_failure
 from puna.curate.rules.fineweb import FineWeb, fineweb
 from puna.curate.rules.gopher_quality import GopherQuality, gopher_quality
 from puna.curate.rules.gopher_repetition import GopherRepetition, gopher_repetition
-from puna.curate.sources import list_inputs
 from puna.curate.words import Words
 
 _PAGES = ("web-article-extraction", "web-trafilatura", "web-warc")

@@ -5,7 +5,7 @@ from puna.lineage.runner import Stage
 STAGES: dict[str, Stage] = {
     "world": Stage("puna.world.village", "WorldConfig", seeded=True),
     "curate": Stage("puna.curate.pipeline", "CurateConfig"),
-    "languages": Stage("puna.curate.languages", "LanguagesConfig", seeded=True),
+    "languages": Stage("puna.curate.language.model", "LanguagesConfig", seeded=True),
     "tokenizer": Stage("puna.tokenizer.train", "TokenizerConfig"),
     "tokens": Stage("puna.tokenizer.shards", "TokensConfig"),
     "pretrain": Stage("puna.pretrain.run", "PretrainConfig", seeded=True),

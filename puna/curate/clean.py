@@ -16,14 +16,14 @@ from pydantic import Field
 
 from puna.base.config import Config, Hardware
 from puna.base.errors import DataError
-from puna.curate.common_lines import line_keys, line_words
 from puna.curate.decontaminate import Decontaminate, ExamIndex
-from puna.curate.dedup import MinHash, signature, text_key
-from puna.curate.extract import decode, extract_page, is_cut_off, tidy
-from puna.curate.language import detect_language
-from puna.curate.languages import LanguageModel
+from puna.curate.dedup.common_lines import line_keys, line_words
+from puna.curate.dedup.twins import MinHash, signature, text_key
+from puna.curate.extract.page import decode, extract_page, is_cut_off, tidy
+from puna.curate.language.detect import detect_language
+from puna.curate.language.model import LanguageModel
 from puna.curate.pii import KINDS, National, mask_personal_data
-from puna.curate.read import Record
+from puna.curate.read.records import Record
 from puna.curate.rules.blocked import BlockedWords
 from puna.curate.rules.c4 import C4, c4
 from puna.curate.rules.check import Check, first_failure

@@ -19,7 +19,7 @@ from puna.base.config import Config
 from puna.base.errors import DataError
 from puna.base.files import files_below
 from puna.base.records import open_text
-from puna.curate.sources import NO_DATA
+from puna.curate.read.sources import NO_DATA
 from puna.curate.words import Words, ngram_hashes
 
 _QUESTIONS = ("question", "prompt", "query", "problem", "instruction", "ctx", "context", "input", "text")

@@ -21,12 +21,12 @@ from puna.base.files import read_json, write_json
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_documents, write_documents
 from puna.curate.clean import MASKED_COLUMNS, CurateConfig, Row, read_shard
-from puna.curate.common_lines import without_common
 from puna.curate.decontaminate import read_items
+from puna.curate.dedup.common_lines import without_common
 from puna.curate.pool import Pool
-from puna.curate.read import Record, read_file
+from puna.curate.read.records import Record, read_file
+from puna.curate.read.sources import READABLE, InputFile, list_inputs
 from puna.curate.select import Selection, rule_group, select
-from puna.curate.sources import READABLE, InputFile, list_inputs
 from puna.curate.truth import Fate, compare
 from puna.curate.words import count_words
 

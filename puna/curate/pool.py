@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from puna.base.errors import RunError
 from puna.curate.clean import Cleaner, CurateConfig, write_part
-from puna.curate.read import Record
+from puna.curate.read.records import Record
 
 _LENGTH = struct.Struct("<Q")
 _AHEAD = 2  # chunks in flight for each worker: bounds memory

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from puna.base.errors import DataError
 from puna.curate.clean import LINE_RULES, MASKED_COLUMNS, CurateConfig
-from puna.curate.common_lines import common_keys
-from puna.curate.dedup import exact_twins, near_twins, url_key, url_twins
+from puna.curate.dedup.common_lines import common_keys
+from puna.curate.dedup.twins import exact_twins, near_twins, url_key, url_twins
 from puna.curate.holdout import choose_heldout
 from puna.curate.words import Hashes
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from puna.base.errors import DataError
 from puna.base.records import read_jsonl
-from puna.curate.dedup import url_key
+from puna.curate.dedup.twins import url_key
 
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from puna.base.config import Config
-from puna.curate.language import STOP_WORDS
+from puna.curate.language.detect import STOP_WORDS
 from puna.curate.rules.check import Check
 from puna.curate.words import CHARACTER, DIGIT, LETTER, SIGN, Words, hash_words
 

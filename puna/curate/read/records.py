@@ -17,9 +17,9 @@ from typing import IO, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from puna.curate.sources import InputFile
-from puna.curate.split import split_text
-from puna.curate.warc import read_warc
+from puna.curate.read.sources import InputFile
+from puna.curate.read.split import split_text
+from puna.curate.read.warc import read_warc
 
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException, tarfile.TarError)
 _SAMPLE_BYTES = 300

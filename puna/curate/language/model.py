@@ -22,8 +22,8 @@ from puna.base.errors import ArtifactError, DataError
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import open_text, read_jsonl
 from puna.base.rng import generator
-from puna.curate.iso639 import two_letters
-from puna.curate.language import UNKNOWN, detect_language
+from puna.curate.language.detect import UNKNOWN, detect_language
+from puna.curate.language.iso639 import two_letters
 from puna.curate.tokens import code_points, mix
 
 MODEL_FILE = "languages.npz"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from puna.curate.extract import decode, extract_page, is_cut_off, tidy
+from puna.curate.extract.page import decode, extract_page, is_cut_off, tidy
 
 PARAGRAPH = "<p>The mill stands by the river, and everyone in the village knows the way to it by heart.</p>"
 

@@ -12,8 +12,8 @@ import pytest
 
 from puna.base.errors import ArtifactError, DataError
 from puna.base.output import Inputs, StageOutput
-from puna.curate.iso639 import two_letters
-from puna.curate.languages import LanguageModel, LanguagesConfig, f1_scores, run
+from puna.curate.language.iso639 import two_letters
+from puna.curate.language.model import LanguageModel, LanguagesConfig, f1_scores, run
 from tests.curate.pages import curate, html_page, write_warc
 
 ENGLISH = ["The miller sleeps in the old house", "There are two sheep on the road", "Who has the bread of the baker"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from puna.curate.split import split_text
+from puna.curate.read.split import split_text
 
 TEXTS = st.text(alphabet=st.sampled_from("ab .\n。\t"), max_size=300) | st.text(max_size=100)
 

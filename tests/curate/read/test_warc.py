@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from puna.curate.warc import Page, read_warc
+from puna.curate.read.warc import Page, read_warc
 from tests.curate.pages import html_page, http, sentences, warc_record, write_warc
 
 

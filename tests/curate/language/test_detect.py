@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from puna.curate.language import detect_language
+from puna.curate.language.detect import detect_language
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from puna.curate.common_lines import common_keys, line_keys, without_common
+from puna.curate.dedup.common_lines import common_keys, line_keys, without_common
 from tests.curate.pages import curate, html_page, sentences, write_warc
 
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from puna.curate.read import Record, read_file
-from puna.curate.sources import list_inputs
+from puna.curate.read.records import Record, read_file
+from puna.curate.read.sources import list_inputs
 
 
 def read(path: Path, max_chars: int = 0) -> tuple[list[Record], Counter[str]]:

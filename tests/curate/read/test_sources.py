@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from puna.base.errors import DataError, InputError
-from puna.curate.sources import file_kind, list_inputs, source_names
+from puna.curate.read.sources import file_kind, list_inputs, source_names
 
 
 @pytest.mark.parametrize(

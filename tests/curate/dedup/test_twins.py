@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from puna.curate.dedup import MinHash, exact_twins, near_twins, signature, text_key, url_key, url_twins
+from puna.curate.dedup.twins import MinHash, exact_twins, near_twins, signature, text_key, url_key, url_twins
 from puna.curate.words import Words
 from tests.curate.pages import sentences
 

@@ -1,0 +1,1 @@
+"""What occurs more than once: documents by address, text and MinHash, and lines."""

@@ -1,0 +1,1 @@
+"""Files of any usual kind -> records: one page or text each."""
