@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.interleave import compare, publish
 from benchmarks.peer import Peer, skip
 from puna.base.records import open_text, read_jsonl
-from puna.curate.dedup.twins import MinHash, near_twins, signature
+from puna.curate.dedup.twins import MinHash, band_keys, near_heads, signature
 from puna.curate.extract.page import extract_page
 from puna.curate.read.records import read_file
 from puna.curate.read.sources import list_inputs
@@ -157,9 +157,9 @@ def _translated(answer: str) -> str:
 
 def _kept(texts: list[str]) -> list[int]:
     """Numbers of the texts that stay."""
-    signatures = np.stack([signature(Words(text).word_hashes, _MINHASH) for text in texts])
-    twins = near_twins(signatures, np.arange(len(texts)), _MINHASH)
-    return np.flatnonzero(twins == np.arange(len(texts))).tolist()
+    bands = np.stack([band_keys(signature(Words(text).word_hashes, _MINHASH), _MINHASH) for text in texts])
+    heads = near_heads(list(bands.T), len(texts))
+    return np.flatnonzero(heads == np.arange(len(texts))).tolist()
 
 
 def _pairs_found(originals: list[str], copies: list[str], kept: Callable[[list[str]], list[int]]) -> list[bool]:

@@ -17,6 +17,7 @@ from puna.base.errors import DataError
 
 _SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "text", "url", "source", "lang", "date", "meta")])
 _ROW_GROUP = 4096
+_ROW_GROUP_CHARS = 32_000_000
 
 
 @dataclass(slots=True)
@@ -33,17 +34,45 @@ class Document:
 
 
 def write_documents(path: Path, documents: Iterable[Document], extra: dict[str, list[Any]] | None = None) -> int:
-    """Write documents as one Parquet file (zstd) and return their number; `extra` adds label columns."""
-    rows = list(documents)
+    """Write documents as one Parquet file (zstd) and return their number; `extra` adds label columns.
+
+    Only a row group at a time is in memory: 4,096 documents, or fewer of more than 32 million characters.
+    """
+    count, writer = 0, None
+    try:
+        for rows in _groups(documents):
+            table = _table(rows)
+            for name, values in (extra or {}).items():
+                table = table.append_column(name, pa.array(values[count : count + len(rows)]))
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table, row_group_size=max(1, len(rows)))
+            count += len(rows)
+    finally:
+        if writer is not None:
+            writer.close()
+    return count
+
+
+def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Documents in groups; a single empty one if there are none."""
+    rows: list[Document] = []
+    size = num_groups = 0
+    for document in documents:
+        rows.append(document)
+        size += len(document.text)
+        if len(rows) == _ROW_GROUP or size > _ROW_GROUP_CHARS:
+            yield rows
+            rows, size, num_groups = [], 0, num_groups + 1
+    if rows or not num_groups:
+        yield rows
+
+
+def _table(rows: list[Document]) -> pa.Table:
     columns: dict[str, Any] = {
         name: [getattr(row, name) for row in rows] for name in ("id", "text", "url", "source", "lang", "date")
     }
     columns["meta"] = [json.dumps(row.meta, ensure_ascii=False, sort_keys=True) for row in rows]
-    table = pa.table(columns, schema=_SCHEMA)
-    for name, values in (extra or {}).items():
-        table = table.append_column(name, pa.array(values))
-    pq.write_table(table, path, compression="zstd", row_group_size=_ROW_GROUP)
-    return len(rows)
+    return pa.table(columns, schema=_SCHEMA)
 
 
 def read_documents(path: Path) -> Iterator[Document]:

@@ -6,22 +6,21 @@ All of it is a pure function of the record and the settings, so any process may 
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from puna.base.config import Config, Hardware
 from puna.base.errors import DataError
 from puna.curate.decontaminate import Decontaminate, ExamIndex
 from puna.curate.dedup.common_lines import line_keys, line_words
-from puna.curate.dedup.twins import MinHash, signature, text_key
+from puna.curate.dedup.twins import MinHash, address_key, band_keys, signature, text_key
 from puna.curate.extract.page import decode, extract_page, is_cut_off, tidy
 from puna.curate.language.detect import detect_language
 from puna.curate.language.model import LanguageModel
+from puna.curate.parts import Row
 from puna.curate.pii import KINDS, National, mask_personal_data
 from puna.curate.read.records import Record
 from puna.curate.rules.blocked import BlockedWords
@@ -86,36 +85,6 @@ class CurateConfig(Config):
     shards: int = Field(4, ge=1)
     workers: Annotated[int, Hardware] = Field(0, ge=0)
     """Worker processes; 0 takes what the run's mesh gives."""
-
-
-@dataclass(slots=True)
-class Row:
-    """A record on its way. `rule` is "" while it is kept, else "step:reason"; for words see words.count_words."""
-
-    id: str
-    source: str
-    locator: str
-    form: str = ""
-    url: str = ""
-    date: str = ""
-    lang: str = ""
-    title: str = ""
-    text: str = ""
-    rule: str = ""
-    bytes_in: int = 0
-    words_seen: int = 0
-    words_extracted: int = 0
-    words: int = 0
-    email: int = 0
-    phone: int = 0
-    ip: int = 0
-    card: int = 0
-    secret: int = 0
-    national_id: int = 0
-    exact: bytes = b""
-    signature: bytes = b""
-    line_keys: bytes = b""
-    line_words: bytes = b""
 
 
 @dataclass
@@ -239,9 +208,10 @@ class Cleaner:
                 setattr(row, column, masked.counts[kind])
             if masked.text != row.text:
                 row.text = masked.text
-        row.exact = text_key(row.text)
+        row.address, row.exact = address_key(row.url), text_key(row.text)
         if self.config.near_duplicates:
-            row.signature = signature(way.words().word_hashes, self.config.minhash).tobytes()
+            minhash = self.config.minhash
+            row.bands = band_keys(signature(way.words().word_hashes, minhash), minhash).tobytes()
         if self.config.max_line_copies:
             row.line_keys, row.line_words = line_keys(row.text, row.lang).tobytes(), line_words(row.text).tobytes()
 
@@ -258,37 +228,6 @@ def blocked_entries(entries: Iterable[str]) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"blocked_words: expected a UTF-8 file of words at {entry}, came {error}") from None
     return words
-
-
-def write_part(path: Path, rows: list[Row], shards: int) -> None:
-    """Write rows as one Parquet file with a row group for each shard of ids that occurs in it (see `read_shard`)."""
-    rows = sorted(rows, key=lambda row: (shard_of(row.id, shards), row.id, row.source, row.locator))
-    groups: dict[int, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(shard_of(row.id, shards), []).append(row)
-    schema = _SCHEMA.with_metadata({"shards": ",".join(map(str, groups))})
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for members in groups.values():
-            columns = {name: [getattr(row, name) for row in members] for name in schema.names}
-            writer.write_table(pa.table(columns, schema=schema), row_group_size=len(members))
-
-
-def read_shard(path: Path, shard: int) -> list[Row]:
-    """The rows of one shard in a part."""
-    part = pq.ParquetFile(path)
-    listed = part.schema_arrow.metadata[b"shards"].decode().split(",")
-    if str(shard) not in listed:
-        return []
-    return [Row(**row) for row in part.read_row_group(listed.index(str(shard))).to_pylist()]
-
-
-def shard_of(identifier: str, shards: int) -> int:
-    """The output shard of a document, by its id alone."""
-    return int(identifier[:8], 16) % shards
-
-
-_TYPES = {str: pa.string(), int: pa.int64(), bytes: pa.binary()}
-_SCHEMA = pa.schema([(item.name, _TYPES[cast(type, item.type)]) for item in fields(Row)])
 
 
 def _readable(way: _Way) -> str | None:

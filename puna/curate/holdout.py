@@ -1,22 +1,19 @@
 """Which documents are kept back from training, to measure on."""
 
-from collections import defaultdict
-from collections.abc import Iterable
-
-from puna.base.rng import hash64
+import numpy as np
+from numpy.typing import NDArray
 
 
-def choose_heldout(documents: Iterable[tuple[str, str]], seed: int, fraction: float, least: int) -> set[str]:
-    """Ids of the held-out ones among `documents` (id, source): those whose hash with the seed is smallest.
+def choose_heldout(
+    hashes: NDArray[np.uint64], sources: NDArray[np.integer], fraction: float, least: int
+) -> NDArray[np.bool_]:
+    """Which of the documents (a hash of the seed and the id, a number of the source, [N]) are held out, [N].
 
-    Of each source `fraction` (rounded), at least `least`, at most half of it.
+    Of each source those of smallest hash: `fraction` (rounded), at least `least`, at most half of it.
     """
-    by_source: dict[str, list[str]] = defaultdict(list)
-    for identifier, source in documents:
-        by_source[source].append(identifier)
-    chosen: set[str] = set()
-    for members in by_source.values():
+    chosen = np.zeros(len(hashes), bool)
+    for source in np.unique(sources):
+        members = np.flatnonzero(sources == source)
         count = min(max(round(fraction * len(members)), least), len(members) // 2)
-        members.sort(key=lambda identifier: (hash64(seed, "heldout", identifier), identifier))
-        chosen.update(members[:count])
+        chosen[members[np.argsort(hashes[members], kind="stable")[:count]]] = True
     return chosen

@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import IO, Any
 
 from puna.base.errors import RunError
-from puna.curate.clean import Cleaner, CurateConfig, write_part
+from puna.curate.clean import Cleaner, CurateConfig
+from puna.curate.parts import encode_part
 from puna.curate.read.records import Record
 
 _LENGTH = struct.Struct("<Q")
@@ -29,8 +30,9 @@ def clean_chunk(cleaner: Cleaner, records: list[Record], part: Path) -> int:
     """Clean `records` into the file `part`, durably; the number of rows kept so far."""
     rows = [cleaner.clean(record) for record in records]
     temp = part.with_name(".part-" + part.name)
-    write_part(temp, rows, cleaner.config.shards)
-    with open(temp, "rb") as file:
+    with open(temp, "wb") as file:
+        file.write(encode_part(rows))
+        file.flush()
         os.fsync(file.fileno())
     os.replace(temp, part)
     return sum(1 for row in rows if not row.rule)

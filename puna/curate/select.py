@@ -1,23 +1,26 @@
 """All rows together -> who stays: what no document can decide alone (duplicates, held-out documents, the funnel)."""
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from puna.base.errors import DataError
+from puna.base.rng import hash64
 from puna.curate.clean import LINE_RULES, MASKED_COLUMNS, CurateConfig
+from puna.curate.columns import Columns
 from puna.curate.dedup.common_lines import common_keys
-from puna.curate.dedup.twins import exact_twins, near_twins, url_key, url_twins
+from puna.curate.dedup.twins import Numbers, best_of, crowded, first_equal, near_heads
 from puna.curate.holdout import choose_heldout
+from puna.curate.parts import read_parts
 from puna.curate.words import Hashes
 
-_TEXT_COLUMNS = ("text", "title")
+_NO_TWIN = -1
 _STEP_NAMES = {
     "read": "readable pages",
     "extract": "with text",
@@ -38,187 +41,210 @@ _STEP_NAMES = {
 }
 
 
-@dataclass
 class Selection:
     """The fate of each row beyond its own rule.
 
-    renamed: (source, locator) -> id, where the same record occurs more than once; duplicates: id -> (rule, twin);
-    common_lines: keys of the lines to take off; emptied: ids of the documents of which no line is left;
-    heldout: ids; funnel: steps of name, documents, tokens; counts: totals for the report.
+    columns: what is known of the rows; their rules are the final ones. twins: the row that stays for a duplicate, else
+    -1, [N]. heldout: [N]. common_lines: sorted keys of the lines to take off. words: what is left of each row, [N].
+    funnel: steps of name, documents, tokens; counts: totals for the report.
     """
 
-    renamed: dict[tuple[str, str], str] = field(default_factory=dict)
-    duplicates: dict[str, tuple[str, str]] = field(default_factory=dict)
-    common_lines: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
-    emptied: set[str] = field(default_factory=set)
-    heldout: set[str] = field(default_factory=set)
-    funnel: list[dict[str, Any]] = field(default_factory=list)
-    counts: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, columns: Columns):
+        self.columns = columns
+        self.rules = columns.rule.of_row.copy()
+        self.twins = np.full(len(columns), _NO_TWIN, np.int64)
+        self.heldout = np.zeros(len(columns), bool)
+        self.words = columns.words.astype(np.int64)
+        self.common_lines: Hashes = np.zeros(0, np.uint64)
+        self.funnel: list[dict[str, Any]] = []
+        self.counts: dict[str, Any] = {}
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Rows that no rule dropped, [N]."""
+        return self.rules == self.columns.rule.number("")
+
+    def drop(self, rows: Numbers, rule: str) -> None:
+        """Drop these rows by `rule`."""
+        self.rules[rows] = self.columns.rule.number(rule)
+
+    def rejects(self) -> Counter[str]:
+        """How often each rule dropped, details in brackets left out."""
+        counts = np.bincount(self.rules, minlength=len(self.columns.rule.names)).tolist()
+        named = zip(self.columns.rule.names, counts, strict=True)
+        return Counter({name: count for name, count in named if name and count})
+
+    def decide(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        """Rows of one part after the other with their final id, rule and words, their twin's id, and `heldout`."""
+        names = self.columns.rule.names
+        for start, table in zip(self.columns.starts.tolist(), tables, strict=False):
+            rows = slice(start, start + len(table))
+            dropped_now = self.rules[rows] != self.columns.rule.of_row[rows]
+            rules = table["rule"].to_pylist()
+            for place in np.flatnonzero(dropped_now).tolist():
+                rules[place] = names[self.rules[start + place]]
+            twins = [self.columns.id(row) if row != _NO_TWIN else "" for row in self.twins[rows].tolist()]
+            values = {
+                "id": pa.array([self.columns.id(row) for row in range(rows.start, rows.stop)], pa.string()),
+                "rule": pa.array(rules, pa.string()),
+                "words": pa.array(self.words[rows]),
+                "twin": pa.array(twins, pa.string()),
+                "heldout": pa.array(self.heldout[rows]),
+            }
+            others = [name for name in table.schema.names if name not in values]
+            yield pa.table(values | {name: table[name] for name in others})
 
 
-def select(parts: list[Path], config: CurateConfig, seed: int, decontaminated: bool = False) -> Selection:
-    """Decide over the rows of all parts. Raises DataError if nothing could be read or nothing is kept."""
-    table = _read_columns(parts)
-    columns = {name: table[name].to_pylist() for name in ("id", "source", "locator", "url", "date", "lang", "rule")}
-    selection = Selection(renamed=_rename(columns))
-    ids, rules = columns["id"], columns["rule"]
-    _check_readable(rules)
-    alive = np.array([not rule for rule in rules])
-    ranks = _ranks(table, columns, config.keep_copy)
-    for rule in ("url", "exact", "near") if config.near_duplicates else ("url", "exact"):
-        chosen = np.flatnonzero(alive)
-        twins = chosen[_twins(rule, table, columns, chosen, ranks[chosen], config)]
-        for index, twin in zip(chosen.tolist(), twins.tolist(), strict=True):
-            if index != twin:
-                selection.duplicates[ids[index]] = (rule, ids[twin])
-                rules[index] = f"{rule}:duplicate"
-                alive[index] = False
-    words = table["words"].to_numpy().copy()
+def select(parts: list[Path], config: CurateConfig, seed: int, folder: Path, decontaminated: bool = False) -> Selection:
+    """Decide over the rows of all parts; `folder` is for keys on their way.
+
+    Raises DataError if nothing could be read or nothing is kept.
+    """
+    columns = Columns(parts, folder)
+    selection = Selection(columns)
+    _check_readable(selection)
+    _drop_copies(selection, config)
     if config.max_line_copies:
-        _take_lines(table, config, selection, alive, words)
-        for index in np.flatnonzero(alive & (words == 0)).tolist():
-            selection.emptied.add(ids[index])
-            rules[index], alive[index] = "lines:nothing left", False
-    kept = np.flatnonzero(alive).tolist()
-    if not kept:
-        common = ", ".join(f"{rule} ({count})" for rule, count in group_rules(rules).most_common(3))
+        _take_lines(parts, config, selection, folder)
+        selection.drop(np.flatnonzero(selection.kept & (selection.words == 0)), "lines:nothing left")
+    kept = np.flatnonzero(selection.kept)
+    if not len(kept):
+        common = ", ".join(f"{rule} ({count})" for rule, count in selection.rejects().most_common(3))
         raise DataError(
-            f"expected documents to keep, came {len(rules)} and all were dropped: {common}; relax the rules"
+            f"expected documents to keep, came {len(columns)} and all were dropped: {common}; relax the rules"
         )
-    selection.heldout = choose_heldout(
-        ((ids[index], columns["source"][index]) for index in kept), seed, config.heldout_fraction, config.heldout_min
-    )
-    selection.funnel = _funnel(table, rules, config, decontaminated, words)
-    selection.counts = _counts(table, columns, rules, kept, words, selection)
+    hashes = np.fromiter((hash64(seed, "heldout", columns.id(row)) for row in kept.tolist()), np.uint64, len(kept))
+    sources = columns.source.of_row[kept]
+    selection.heldout[kept] = choose_heldout(hashes, sources, config.heldout_fraction, config.heldout_min)
+    selection.funnel = _funnel(selection, config, decontaminated)
+    selection.counts = _counts(parts, selection)
     return selection
 
 
-def _take_lines(
-    table: pa.Table, config: CurateConfig, selection: Selection, alive: NDArray[np.bool_], words: NDArray[np.int64]
-) -> None:
-    """Find the common lines of what is alive, and take their words off `words`."""
-    chosen = np.flatnonzero(alive)
-    keys = [np.frombuffer(packed, np.uint64) for packed in table["line_keys"].take(chosen).to_pylist()]
-    counts = [np.frombuffer(packed, np.int32) for packed in table["line_words"].take(chosen).to_pylist()]
-    selection.common_lines = common_keys(keys, config.max_line_copies)
-    for index, mine, number in zip(chosen.tolist(), keys, counts, strict=True):
-        words[index] -= int(number[np.isin(mine, selection.common_lines)].sum())
+def _check_readable(selection: Selection) -> None:
+    rejects = selection.rejects()
+    unread = Counter({rule: count for rule, count in rejects.items() if rule.startswith("read:")})
+    if len(selection.columns) == unread.total():
+        reasons = ", ".join(f"{rule.removeprefix('read:')} ({n})" for rule, n in unread.most_common(3))
+        raise DataError(
+            f"expected at least one document, came {len(selection.columns)} records that cannot be read: {reasons}"
+        )
 
 
-def group_rules(rules: list[str]) -> Counter[str]:
-    """How often each rule dropped, details in brackets left out."""
-    return Counter(rule_group(rule) for rule in rules if rule)
+def _drop_copies(selection: Selection, config: CurateConfig) -> None:
+    """By address, then by text, then by MinHash: of each group of copies all but one."""
+    columns = selection.columns
+    standing = np.arange(len(columns.candidates))  # places among the candidates of those that no rule dropped yet
+    for rule in ("url", "exact", "near") if config.near_duplicates else ("url", "exact"):
+        heads = _copies(rule, columns, standing, config)
+        members = crowded(heads)
+        if not len(members):
+            continue
+        rows = columns.candidates[standing[members]]
+        best = best_of(heads[members], _ranks(columns, rows, config.keep_copy, newest=rule == "url"))
+        lost = best != np.arange(len(best))
+        selection.drop(rows[lost], f"{rule}:duplicate")
+        selection.twins[rows[lost]] = rows[best[lost]]
+        standing = np.delete(standing, members[lost])
+    _follow(selection.twins)
 
 
-def rule_group(rule: str) -> str:
-    """A rule without the details in brackets: "read:truncated record (5 of 9 bytes)" -> "read:truncated record"."""
-    return rule.partition(" (")[0]
-
-
-def _read_columns(parts: list[Path]) -> pa.Table:
-    names = [name for name in pq.read_schema(parts[0]).names if name not in _TEXT_COLUMNS]
-    return pa.concat_tables([pq.ParquetFile(part).read(columns=names) for part in parts])
-
-
-def _rename(columns: dict[str, list[str]]) -> dict[tuple[str, str], str]:
-    """Give the second and later copy of a record (same address, date and bytes) an id of its own, in `columns` too."""
-    by_id: dict[str, list[int]] = defaultdict(list)
-    for index, identifier in enumerate(columns["id"]):
-        by_id[identifier].append(index)
-    renamed = {}
-    for identifier, members in by_id.items():
-        members.sort(key=lambda index: (columns["source"][index], columns["locator"][index]))
-        for number, index in enumerate(members[1:], 2):
-            columns["id"][index] = f"{identifier}-{number}"
-            renamed[columns["source"][index], columns["locator"][index]] = columns["id"][index]
-    return renamed
-
-
-def _check_readable(rules: list[str]) -> None:
-    if not any(not rule.startswith("read:") for rule in rules):
-        reasons = ", ".join(f"{rule.removeprefix('read:')} ({n})" for rule, n in group_rules(rules).most_common(3))
-        raise DataError(f"expected at least one document, came {len(rules)} records that cannot be read: {reasons}")
-
-
-def _ranks(table: pa.Table, columns: dict[str, list[str]], keep: str) -> NDArray[np.int64]:
-    """Place of each row in the order of who stays: by (source, id), before that by length or by date if so asked."""
-    order = sorted(range(len(table)), key=lambda index: (columns["source"][index], columns["id"][index]))
-    if keep == "longest":
-        words = table["words"].to_pylist()
-        order.sort(key=lambda index: -words[index])
-    elif keep == "newest":
-        order.sort(key=lambda index: columns["date"][index], reverse=True)
-    ranks = np.empty(len(order), np.int64)
-    ranks[order] = np.arange(len(order))
-    return ranks
-
-
-def _twins(
-    rule: str,
-    table: pa.Table,
-    columns: dict[str, list[str]],
-    chosen: NDArray[np.int64],
-    ranks: NDArray[np.int64],
-    config: CurateConfig,
-) -> NDArray[np.int64]:
-    """For each of the `chosen` rows the position in `chosen` of the one that stays for it."""
+def _copies(rule: str, columns: Columns, standing: Numbers, config: CurateConfig) -> Numbers:
+    """For each of the `standing` candidates the first of its copies, as a place in `standing`."""
+    if rule == "near":
+        bands = (columns.band(number)[standing] for number in range(config.minhash.bands))
+        return near_heads(bands if len(standing) else (), len(standing))
+    keys = columns.keys("address" if rule == "url" else "exact")[standing]
+    heads = first_equal(keys)
     if rule == "url":
-        keys = [url_key(columns["url"][index]) for index in chosen]
-        return url_twins(keys, [columns["date"][index] for index in chosen], ranks)
-    if rule == "exact":
-        return exact_twins(table["exact"].take(chosen).to_pylist(), ranks)
-    width = config.minhash.bands * config.minhash.rows
-    packed = b"".join(table["signature"].take(chosen).to_pylist())
-    return near_twins(np.frombuffer(packed, np.uint32).reshape(-1, width), ranks, config.minhash)
+        nowhere = ~keys.any(1)
+        heads[nowhere] = np.flatnonzero(nowhere)
+    return heads
 
 
-def _funnel(
-    table: pa.Table, rules: list[str], config: CurateConfig, decontaminated: bool, words_left: NDArray[np.int64]
-) -> list[dict[str, Any]]:
+def _ranks(columns: Columns, rows: Numbers, keep: str, newest: bool) -> Numbers:
+    """The order of who stays: by (source, id), before that by length or date if so asked, for addresses by date."""
+    before = [columns.age(rows)] if newest or keep == "newest" else []
+    if keep == "longest":
+        before.append(-columns.words[rows].astype(np.int64))
+    return columns.ranks(rows, *before)
+
+
+def _follow(twins: Numbers) -> None:
+    """A document that stays for another and then goes itself as a copy leads on to the one that stays for it."""
+    rows = np.flatnonzero(twins != _NO_TWIN)
+    while len(rows := rows[twins[twins[rows]] != _NO_TWIN]):
+        twins[rows] = twins[twins[rows]]
+
+
+def _take_lines(parts: list[Path], config: CurateConfig, selection: Selection, folder: Path) -> None:
+    """Find the common lines of what is kept, and take their words off."""
+    kept = selection.kept
+
+    def lines(*names: str) -> Iterator[tuple[Numbers, list[pa.Array]]]:
+        """Of each part the rows that are kept, and these columns of them."""
+        for start, table in zip(selection.columns.starts, read_parts(parts, names), strict=False):
+            chosen = np.flatnonzero(kept[start : start + len(table)])
+            yield chosen + start, [table[name].take(pa.array(chosen)) for name in names]
+
+    keys = (np.frombuffer(b"".join(column.to_pylist()), np.uint64) for _, (column,) in lines("line_keys"))
+    selection.common_lines = common_keys(keys, config.max_line_copies, folder)
+    for rows, (line_keys, line_words) in lines("line_keys", "line_words"):
+        for row, mine, number in zip(rows.tolist(), line_keys.to_pylist(), line_words.to_pylist(), strict=True):
+            is_common = np.isin(np.frombuffer(mine, np.uint64), selection.common_lines)
+            selection.words[row] -= int(np.frombuffer(number, np.int32)[is_common].sum())
+
+
+def _funnel(selection: Selection, config: CurateConfig, decontaminated: bool) -> list[dict[str, Any]]:
     """Documents and words left after each step; words are of the text as it is at that step."""
     steps = ["read", "extract", "language", *config.rules]
     steps += [*(["decontaminate"] if decontaminated else []), "url", "exact"]
     steps += ["near"] if config.near_duplicates else []
     steps += ["lines"] if config.max_line_copies else []
     place = {name: number for number, name in enumerate(steps)}
-    fell = np.array([place[rule.partition(":")[0]] if rule else len(steps) for rule in rules])
-    seen, extracted, final = (table[name].to_numpy() for name in ("words_seen", "words_extracted", "words"))
+    columns = selection.columns
+    fell_by = [place[rule.partition(":")[0]] if rule else len(steps) for rule in columns.rule.names]
+    fell = np.array(fell_by, np.int16)[selection.rules]
     changed_at = min((place[name] for name in LINE_RULES if name in place), default=len(steps))
-    funnel: list[dict[str, Any]] = [{"name": "records found", "documents": len(rules), "tokens": int(seen.sum())}]
+    funnel: list[dict[str, Any]] = [
+        {"name": "records found", "documents": len(columns), "tokens": int(columns.words_seen.sum())}
+    ]
     for number, name in enumerate(steps):
-        words = seen if name == "read" else final if number >= changed_at else extracted
-        words = words_left if name == "lines" else words
+        extracted = columns.words if number >= changed_at else columns.words_extracted
+        words = columns.words_seen if name == "read" else selection.words if name == "lines" else extracted
         left = fell > number
         row = {"name": _STEP_NAMES[name], "documents": int(left.sum()), "tokens": int(words[left].sum())}
         funnel.append(row)
     return funnel
 
 
-def _counts(
-    table: pa.Table,
-    columns: dict[str, list[str]],
-    rules: list[str],
-    kept: list[int],
-    words: NDArray[np.int64],
-    selection: Selection,
-) -> dict[str, Any]:
-    mix: dict[str, dict[str, dict[str, int]]] = {"source": {}, "lang": {}}
-    for index in kept:
-        for name, groups in mix.items():
-            group = groups.setdefault(columns[name][index], {"documents": 0, "words": 0, "heldout": 0})
-            group["documents"] += 1
-            group["words"] += int(words[index])
-            group["heldout"] += columns["id"][index] in selection.heldout
-    chosen = pa.array(kept, pa.int64())
-    masked = {name: int(np.sum(table[name].take(chosen).to_numpy())) for name in MASKED_COLUMNS}
+def _counts(parts: list[Path], selection: Selection) -> dict[str, Any]:
+    columns, kept = selection.columns, selection.kept
+    masked = dict.fromkeys(MASKED_COLUMNS, 0)
+    for start, table in zip(columns.starts, read_parts(parts, MASKED_COLUMNS), strict=False):
+        table = table.filter(pa.array(kept[start : start + len(table)]))
+        for name in MASKED_COLUMNS:
+            masked[name] += pc.sum(table[name]).as_py() or 0
+    mix = {}
+    for name, codes in (("source", columns.source), ("lang", columns.lang)):
+        groups = {
+            "documents": np.bincount(codes.of_row[kept], minlength=len(codes.names)),
+            "words": np.bincount(codes.of_row[kept], selection.words[kept], len(codes.names)),
+            "heldout": np.bincount(codes.of_row[selection.heldout], minlength=len(codes.names)),
+        }
+        rows = {
+            label: {group: int(values[number]) for group, values in groups.items()}
+            for number, label in enumerate(codes.names)
+        }
+        mix[name] = {label: row for label, row in sorted(rows.items()) if row["documents"]}
     return {
-        "records": len(rules),
-        "kept": len(kept),
-        "heldout": len(selection.heldout),
-        "bytes_in": int(np.sum(table["bytes_in"].to_numpy())),
-        "words_out": int(words[kept].sum()),
-        "rejects": dict(sorted(group_rules(rules).items())),
-        "mix": {name: dict(sorted(groups.items())) for name, groups in mix.items()},
+        "records": len(columns),
+        "kept": int(kept.sum()),
+        "heldout": int(selection.heldout.sum()),
+        "bytes_in": columns.bytes_in,
+        "words_out": int(selection.words[kept].sum()),
+        "rejects": dict(sorted(selection.rejects().items())),
+        "mix": mix,
         "masked": masked,
         "common_lines": len(selection.common_lines),
     }

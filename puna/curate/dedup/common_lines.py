@@ -8,7 +8,9 @@ L lines of a text.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from puna.curate.words import Hashes, count_words
 
 _DIGIT, _OTHER = re.compile(r"\d"), re.compile(r"[\W_]+")
+_FILE_BITS = 5
 _NEVER = 0
 """The key of a line that says nothing."""
 
@@ -30,10 +33,25 @@ def line_words(text: str) -> NDArray[np.int32]:
     return np.array([count_words(line) for line in text.split("\n")], np.int32)
 
 
-def common_keys(keys: Sequence[Hashes], max_copies: int) -> Hashes:
-    """Those that occur more than `max_copies` times in all texts together, sorted."""
-    found, counts = np.unique(np.concatenate([np.zeros(0, np.uint64), *keys]), return_counts=True)
-    return found[(counts > max_copies) & (found != _NEVER)]
+def common_keys(keys: Iterable[Hashes], max_copies: int, folder: Path) -> Hashes:
+    """Those that occur more than `max_copies` times in all texts together, sorted.
+
+    Keys go to files in `folder` by their first bits, and only one file at a time is sorted in memory.
+    """
+    paths = [folder / f"lines-{number:03d}.u64" for number in range(1 << _FILE_BITS)]
+    with ExitStack() as stack:
+        files = [stack.enter_context(open(path, "wb")) for path in paths]
+        for block in keys:
+            block = np.sort(block[block != _NEVER])
+            borders = np.searchsorted(block, np.arange(len(files), dtype=np.uint64) << np.uint64(64 - _FILE_BITS))
+            for file, mine in zip(files, np.split(block, borders[1:]), strict=True):
+                file.write(mine.tobytes())
+    common = [np.zeros(0, np.uint64)]
+    for path in paths:
+        found, counts = np.unique(np.fromfile(path, np.uint64), return_counts=True)
+        common.append(found[counts > max_copies])
+        path.unlink()
+    return np.concatenate(common)
 
 
 def without_common(text: str, keys: Hashes, common: Hashes) -> str:

@@ -1,14 +1,16 @@
-"""Duplicates: by address, by exact text, and near-copies by MinHash. Each loser gets the id of its twin that stays.
+"""Duplicates: by address, by exact text, and near-copies by MinHash. Each loser gets the place of its twin that stays.
 
-All three look only at the set of documents, never at their order: who stays is decided by a rank that the caller gives
-(the smallest (source, id) here), and by the newest date for addresses.
+All three look only at the set of documents, never at their order: who stays is decided by a rank that the caller gives,
+and by the newest date for addresses. Documents are numbers here, so millions of them fit: 16 bytes of a key each, and
+of MinHash one band at a time.
+
+N documents.
 """
 
 import functools
 import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -18,10 +20,16 @@ from pydantic import Field
 
 from puna.base.config import Config
 from puna.base.rng import generator
+from puna.curate.tokens import mix
 from puna.curate.words import Hashes, ngram_hashes
+
+Numbers = NDArray[np.int64]
 
 _TRACKING = re.compile(r"^(utm_\w+|fbclid|gclid|mc_[ce]id|ref_src)=")
 _BLOCK = 256
+_KEY_BYTES = 16
+NO_ADDRESS = bytes(_KEY_BYTES)
+"""The address key of a document that has none."""
 
 
 class MinHash(Config):
@@ -48,27 +56,15 @@ def url_key(url: str) -> str:
     return f"{host}{port_text}{parts.path.rstrip('/')}{'?' + query if query else ''}{fragment}"
 
 
+def address_key(url: str) -> bytes:
+    """128 bits that two addresses of one page share; of no address NO_ADDRESS."""
+    key = url_key(url)
+    return hashlib.sha256(key.encode("utf-8", "replace")).digest()[:_KEY_BYTES] if key else NO_ADDRESS
+
+
 def text_key(text: str) -> bytes:
     """128 bits that two texts share if they differ at most in case and white space."""
-    return hashlib.sha256(" ".join(text.lower().split()).encode("utf-8", "replace")).digest()[:16]
-
-
-def url_twins(keys: Sequence[str], dates: Sequence[str], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each document the index of the newest one with its address ("" is none); of equal dates the smallest rank."""
-    twins = np.arange(len(keys))
-    for members in _groups([(key, index) for index, key in enumerate(keys) if key]):
-        newest = max(dates[index] for index in members)
-        best = min((index for index in members if dates[index] == newest), key=lambda index: ranks[index])
-        twins[members] = best
-    return twins
-
-
-def exact_twins(keys: Sequence[bytes], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each document the index of the one of smallest rank among those of equal text."""
-    twins = np.arange(len(keys))
-    for members in _groups([(key, index) for index, key in enumerate(keys)]):
-        twins[members] = min(members, key=lambda index: ranks[index])
-    return twins
+    return hashlib.sha256(" ".join(text.lower().split()).encode("utf-8", "replace")).digest()[:_KEY_BYTES]
 
 
 def signature(word_hashes: Hashes, settings: MinHash) -> NDArray[np.uint32]:
@@ -81,44 +77,85 @@ def signature(word_hashes: Hashes, settings: MinHash) -> NDArray[np.uint32]:
     return _lowest(shingles, factors, offsets)  # type: ignore[no-any-return]
 
 
-def near_twins(signatures: NDArray[np.uint32], ranks: NDArray[np.int64], settings: MinHash) -> NDArray[np.int64]:
-    """For each document, [N], the index of the one of smallest rank in its cluster of near-copies.
+def band_keys(signature: NDArray[np.uint32], settings: MinHash) -> Hashes:
+    """A hash of each band of a signature, [bands]. Bands that differ share one by chance once in 2^64."""
+    return _hash_rows(signature.reshape(settings.bands, settings.rows))  # type: ignore[no-any-return]
 
-    Documents that agree in all rows of any band are joined (union-find), so a cluster is the same in any order.
+
+def first_equal(keys: NDArray[np.uint64]) -> Numbers:
+    """For each key, [N] or [N, W], the place of the first equal one, [N]."""
+    if not len(keys):
+        return np.zeros(0, np.int64)
+    columns = keys.reshape(len(keys), -1)
+    order = np.lexsort(columns.T)  # stable: equal keys keep their order
+    ordered = columns[order]
+    starts = np.ones(len(keys), bool)
+    starts[1:] = (ordered[1:] != ordered[:-1]).any(1)
+    heads = np.empty(len(keys), np.int64)
+    heads[order] = order[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
+    return heads
+
+
+def near_heads(bands: Iterable[Hashes], count: int) -> Numbers:
+    """For each document the first of its cluster of near-copies, [N]; `bands` gives keys [N] of one band at a time.
+
+    Documents that agree in any band are joined (union-find), so a cluster is the same in any order.
     """
-    parents = np.arange(len(signatures))
-    for band in range(settings.bands if len(signatures) else 0):
-        rows = np.ascontiguousarray(signatures[:, band * settings.rows : (band + 1) * settings.rows])
-        keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * settings.rows))).ravel()
-        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        heads = first[inverse.ravel()]
-        for index in np.flatnonzero(heads != np.arange(len(heads))).tolist():
-            _join(parents, index, int(heads[index]))
-    roots = np.array([_root(parents, index) for index in range(len(parents))], np.int64)
-    best: dict[int, int] = {}
-    for index in np.argsort(ranks, kind="stable").tolist():
-        best.setdefault(int(roots[index]), index)
-    return np.array([best[root] for root in roots.tolist()], np.int64)
+    parents = np.arange(count)
+    for keys in bands:
+        _join(parents, first_equal(keys))
+    return _roots(parents)  # type: ignore[no-any-return]
 
 
-def _groups(pairs: list[tuple[str | bytes, int]] | list[tuple[str, int]] | list[tuple[bytes, int]]) -> list[list[int]]:
-    """Indices by equal key, only of keys that occur more than once."""
-    groups: dict[str | bytes, list[int]] = defaultdict(list)
-    for key, index in pairs:
-        groups[key].append(index)
-    return [members for members in groups.values() if len(members) > 1]
+def best_of(heads: Numbers, ranks: Numbers) -> Numbers:
+    """For each document the place of the one of smallest rank among those with its head, [N]."""
+    order = np.lexsort((ranks, heads))
+    ordered = heads[order]
+    starts = np.ones(len(heads), bool)
+    starts[1:] = ordered[1:] != ordered[:-1]
+    twins = np.empty(len(heads), np.int64)
+    twins[order] = order[np.flatnonzero(starts)[np.cumsum(starts) - 1]] if len(heads) else order
+    return twins
 
 
-def _root(parents: NDArray[np.int64], index: int) -> int:
+def crowded(heads: Numbers) -> Numbers:
+    """The documents that are not alone under their head."""
+    return np.flatnonzero(np.bincount(heads, minlength=len(heads))[heads] > 1)
+
+
+@njit(cache=True, nogil=True)
+def _hash_rows(rows):  # type: ignore[no-untyped-def]
+    keys = np.empty(len(rows), np.uint64)
+    for number in range(len(rows)):
+        value = np.uint64(0)
+        for place in range(rows.shape[1]):
+            value = mix(value + mix(np.uint64(rows[number, place]) + np.uint64(place)))
+        keys[number] = value
+    return keys
+
+
+@njit(cache=True, nogil=True)
+def _join(parents, heads):  # type: ignore[no-untyped-def]
+    for index in range(len(heads)):
+        if heads[index] != index:
+            a, b = _root(parents, index), _root(parents, heads[index])
+            parents[max(a, b)] = min(a, b)
+
+
+@njit(cache=True, nogil=True)
+def _roots(parents):  # type: ignore[no-untyped-def]
+    roots = np.empty_like(parents)
+    for index in range(len(parents)):
+        roots[index] = _root(parents, index)
+    return roots
+
+
+@njit(cache=True, nogil=True)
+def _root(parents, index):  # type: ignore[no-untyped-def]
     while parents[index] != index:
         parents[index] = parents[parents[index]]
-        index = int(parents[index])
+        index = parents[index]
     return index
-
-
-def _join(parents: NDArray[np.int64], a: int, b: int) -> None:
-    a, b = _root(parents, a), _root(parents, b)
-    parents[max(a, b)] = min(a, b)
 
 
 @njit(cache=True, nogil=True)

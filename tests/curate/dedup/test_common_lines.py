@@ -27,17 +27,18 @@ def test_what_counts_as_the_same_line(a: str, b: str, same: bool) -> None:
     assert line_keys(a, "en") != line_keys(a, "de")
 
 
-def test_same_lines_as_counting_written_out() -> None:
+def test_same_lines_as_counting_written_out(tmp_path: Path) -> None:
     draw = random.Random(3)
     for copies in (1, 2, 6):
         texts = ["\n".join(draw.choices(["aa", "bb", "cc 1", "dd", "", "--", "ee", "ff"], k=8)) for _ in range(5)]
         counts = Counter(line for text in texts for line in text.split("\n") if line not in ("", "--"))
-        common = common_keys([line_keys(text, "en") for text in texts], copies)
+        common = common_keys((line_keys(text, "en") for text in texts), copies, tmp_path)
         for text in texts:
             expected = [line for line in text.split("\n") if counts[line] <= copies]
             kept = without_common(text, line_keys(text, "en"), common)
             assert [line for line in kept.split("\n") if line] == [line for line in expected if line]
-    assert without_common("a\n\n\nb", line_keys("a\n\n\nb", "en"), common_keys([], 1)) == "a\n\n\nb"
+    assert without_common("a\n\n\nb", line_keys("a\n\n\nb", "en"), common_keys([], 1, tmp_path)) == "a\n\n\nb"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("workers", [1, 2])

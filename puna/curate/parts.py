@@ -1,0 +1,141 @@
+"""Parts: the rows of cleaned records, a Parquet file for each chunk, and their way to output files sorted by id.
+
+A part is small; all of them together need not fit into memory. What has to be known of every row at once is read from
+them a column at a time (select.py); the texts go once through buckets of a bounded size on disk, each a range of ids.
+
+N rows of all parts, in the order of the parts.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+_BUCKET_BYTES = 32_000_000
+_BUFFER_BYTES = 64_000_000
+_MAX_BUCKETS = 1024
+
+
+@dataclass(slots=True)
+class Row:
+    """A record on its way. `rule` is "" while it is kept, else "step:reason"; for words see words.count_words.
+
+    address, exact, bands, line_keys: what copies of it share, see dedup/; line_words: words of each line.
+    """
+
+    id: str
+    source: str
+    locator: str
+    form: str = ""
+    url: str = ""
+    date: str = ""
+    lang: str = ""
+    title: str = ""
+    text: str = ""
+    rule: str = ""
+    bytes_in: int = 0
+    words_seen: int = 0
+    words_extracted: int = 0
+    words: int = 0
+    email: int = 0
+    phone: int = 0
+    ip: int = 0
+    card: int = 0
+    secret: int = 0
+    national_id: int = 0
+    address: bytes = b""
+    exact: bytes = b""
+    bands: bytes = b""
+    line_keys: bytes = b""
+    line_words: bytes = b""
+
+
+_TYPES = {str: pa.string(), int: pa.int64(), bytes: pa.binary()}
+_SCHEMA = pa.schema([(item.name, _TYPES[cast(type, item.type)]) for item in fields(Row)])
+OUTPUT_COLUMNS = tuple(
+    name
+    for name in _SCHEMA.names
+    if name not in ("bytes_in", "words_seen", "words_extracted", "address", "exact", "bands", "line_words")
+)
+"""What of a row is still needed when its fate is known."""
+
+
+def encode_part(rows: list[Row]) -> bytes:
+    """Rows as the bytes of one Parquet file, sorted by id."""
+    rows = sorted(rows, key=lambda row: (row.id, row.source, row.locator))
+    sink = pa.BufferOutputStream()
+    columns = {name: [getattr(row, name) for row in rows] for name in _SCHEMA.names}
+    pq.write_table(pa.table(columns, schema=_SCHEMA), sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
+def read_parts(parts: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """These columns of one part after the other."""
+    for part in parts:
+        yield pq.ParquetFile(part).read(columns=list(columns))
+
+
+class Buckets:
+    """Rows in files of about 32 MB of text, each a range of ids of one output shard.
+
+    How many there are depends on the rows alone, never on how they came in parts.
+    """
+
+    def __init__(self, folder: Path, shards: int, text_bytes: int):
+        self._folder, self._shards = folder, shards
+        self._ranges = max(1, min(_MAX_BUCKETS, -(-text_bytes // _BUCKET_BYTES)) // shards)
+
+    def fill(self, tables: Iterable[pa.Table]) -> None:
+        """Sort the rows of `tables` into buckets by their "id"; an unfinished earlier attempt is thrown away."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        waiting: dict[int, list[pa.Table]] = {}
+        size = 0
+        for table in tables:
+            buckets = self._bucket_of(table["id"].to_pylist())
+            order = np.argsort(buckets, kind="stable")
+            found, starts = np.unique(buckets[order], return_index=True)
+            for bucket, rows in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
+                waiting.setdefault(bucket, []).append(table.take(rows))
+            size += table.nbytes
+            if size > _BUFFER_BYTES:
+                self._flush(waiting)
+                size = 0
+        self._flush(waiting)
+
+    def read(self, shard: int) -> Iterator[pa.Table]:
+        """The rows of a shard in the order of their ids, bucket by bucket."""
+        for number in range(self._ranges):
+            path = self._path(shard * self._ranges + number)
+            if path.exists():
+                yield _read_streams(path).sort_by("id")
+
+    def _bucket_of(self, ids: list[str]) -> NDArray[np.int64]:
+        heads = np.array([int(identifier[:8], 16) for identifier in ids], np.int64)
+        return heads % self._shards * self._ranges + (heads * self._ranges >> 32)
+
+    def _path(self, bucket: int) -> Path:
+        return self._folder / f"bucket-{bucket:06d}.arrows"
+
+    def _flush(self, waiting: dict[int, list[pa.Table]]) -> None:
+        """Append what waits for each bucket as one more stream: thousands of buckets need no open files."""
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        for bucket, tables in waiting.items():
+            table = pa.concat_tables(tables).combine_chunks()
+            with open(self._path(bucket), "ab") as file, pa.ipc.new_stream(file, table.schema, options=options) as out:
+                out.write_table(table)
+        waiting.clear()
+
+
+def _read_streams(path: Path) -> pa.Table:
+    tables = []
+    with pa.OSFile(str(path)) as file:
+        while file.tell() < file.size():
+            tables.append(pa.ipc.open_stream(file).read_all())
+    return pa.concat_tables(tables)
