@@ -118,6 +118,7 @@ def curate(
         list[str], typer.Option(help="Exam files or folders of them; pages that hold their items go")
     ] = [],
     set_: SetOption = [],
+    engine: Annotated[str, typer.Option(help="Where the workers run: local, or ray")] = "local",
     sweep: Annotated[bool, typer.Option("--sweep", help="Show what relaxing each threshold would keep")] = False,
     why: Annotated[str | None, typer.Option(help="Tell the story of the document with this id or address")] = None,
     json_: JsonOption = False,
@@ -130,7 +131,7 @@ def curate(
     if not inputs and not sweep and why is None:
         raise InputError("expected files or folders to curate, or --sweep or --why ID of what is done, came neither")
     if inputs:
-        config = _curate_settings(rules, set_)
+        config = _curate_settings(rules, set_) | {"engine": engine}
         named = {"crawl": inputs} | ({"exams": exams} if exams else {})
         stages = {"curate": {"kind": "curate", "inputs": named, "config": config}}
         result = _run_one(Recipe.from_values({"name": "curate", "stages": stages}), out, replica=False)

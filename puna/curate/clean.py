@@ -83,8 +83,17 @@ class CurateConfig(Config):
     heldout_min: int = Field(1, ge=0)
     """Held-out documents of each source: at least this many, at most half of the source."""
     shards: int = Field(4, ge=1)
+    record_seconds: float = Field(30, ge=0)
+    """A record that takes more processor time is set aside; 0: no limit, and one worker then is this process."""
+    worker_bytes: int = Field(4_000_000_000, ge=0)
+    """Address space of a worker process: a record that wants more is set aside; 0: no limit."""
     workers: Annotated[int, Hardware] = Field(0, ge=0)
     """Worker processes; 0 takes what the run's mesh gives."""
+    engine: Annotated[Literal["local", "ray"], Hardware] = "local"
+    """Where workers run: on this machine, or as actors of a Ray cluster (RAY_ADDRESS, else a local one)."""
+
+
+_WARM_UP = "The miller and his sons have a mill that stands by the river. They're at home.\n\nIt is old, 1,200 years."
 
 
 @dataclass
@@ -145,6 +154,15 @@ class Cleaner:
         for name in names[names.index(since) if since in names else 0 :]:
             for check in self._rules[name](way):
                 yield name, check
+
+    def warm_up(self) -> None:
+        """Compile, or load from the cache, what numba compiles: it must not count as the time of a record."""
+        way = _Way(Record("", "", "html", ""), Row("", "", "", text=_WARM_UP, lang="en"))
+        for rule in self._rules.values():
+            list(rule(way))
+        self._contamination(way)
+        self._finish(way)
+        self._identify(_WARM_UP)
 
     def _verdict(self, way: _Way) -> str:
         """The first step that drops the record, as step:reason, or nothing."""

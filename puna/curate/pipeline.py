@@ -24,8 +24,9 @@ from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, write_documents
 from puna.curate.clean import MASKED_COLUMNS, CurateConfig
 from puna.curate.dedup.common_lines import without_common
+from puna.curate.engines.choose import open_pool
+from puna.curate.engines.pool import Job
 from puna.curate.parts import OUTPUT_COLUMNS, Buckets, read_parts
-from puna.curate.pool import Pool
 from puna.curate.read.records import Record, read_file
 from puna.curate.read.sources import READABLE, InputFile, list_inputs
 from puna.curate.report import make_report, show_report, summary
@@ -87,7 +88,7 @@ def _clean_all(
             if not (out.state / name).exists():
                 yield records, out.state / name, position
 
-    with Pool(config, config.workers or out.workers, exams, languages) as pool:
+    with open_pool(Job(config, exams, languages), config.workers or out.workers) as pool:
         for num_records, num_kept, position in pool.clean(missing()):
             documents, kept = documents + num_records, kept + num_kept
             rate = documents / max(1e-9, time.monotonic() - began)

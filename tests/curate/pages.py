@@ -68,7 +68,7 @@ def curate(
         inputs["exams"] = exams
     if languages_model is not None:
         inputs["languages"] = languages_model
-    run(CurateConfig.model_validate({"shards": 2, **config}), Inputs(inputs), out)
+    run(CurateConfig.model_validate({"shards": 2, "record_seconds": 0, **config}), Inputs(inputs), out)
     return out
 
 

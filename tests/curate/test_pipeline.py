@@ -11,11 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from puna.base.errors import DataError, RunError
+from puna.base.errors import DataError
 from puna.base.output import StageOutput
 from puna.base.records import read_documents
-from puna.curate.clean import CurateConfig
-from puna.curate.pool import Pool
 from tests.curate.pages import curate, files_of, html_page, sentences, write_warc
 
 EASY = {"gopher_repetition": {"top_ngrams": {}, "duplicate_ngrams": {}}}
@@ -242,20 +240,6 @@ def test_inputs_without_documents_are_refused_in_one_line(tmp_path: Path) -> Non
         assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match="expected a UTF-8 file of words"):
         curate([tmp_path / "short.warc.gz"], tmp_path / "out", blocked_words=["no/such/file.txt"])
-
-
-def test_a_dead_worker_is_a_failed_run_and_leaves_no_process(tmp_path: Path) -> None:
-    def use(pool: Pool) -> None:
-        with pool:
-            for process in pool._processes:
-                process.kill()
-                process.wait()
-            list(pool.clean([([], tmp_path / "part.parquet", 0)]))
-
-    pool = Pool(CurateConfig(), 2)
-    with pytest.raises(RunError, match="worker ended with status -9"):
-        use(pool)
-    assert all(process.poll() is not None for process in pool._processes)
 
 
 def test_real_sources_of_many_kinds(tmp_path: Path, shared_data: Path) -> None:

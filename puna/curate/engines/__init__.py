@@ -1,0 +1,1 @@
+"""Who cleans the chunks: this process, worker processes, or actors of a Ray cluster; all with the same result."""
