@@ -113,6 +113,9 @@ def curate(
     inputs: Annotated[
         list[str], typer.Argument(help="WARC, HTML, JSONL, Parquet or text files, or folders of them")
     ] = [],
+    corpus: Annotated[
+        Path | None, typer.Option(help="An earlier OUT/curate that the new documents are joined to")
+    ] = None,
     rules: Annotated[Path | None, typer.Option(help="A YAML file with settings of the curate stage")] = None,
     exams: Annotated[
         list[str], typer.Option(help="Exam files or folders of them; pages that hold their items go")
@@ -132,7 +135,7 @@ def curate(
         raise InputError("expected files or folders to curate, or --sweep or --why ID of what is done, came neither")
     if inputs:
         config = _curate_settings(rules, set_) | {"engine": engine}
-        named = {"crawl": inputs} | ({"exams": exams} if exams else {})
+        named = {"crawl": inputs} | ({"exams": exams} if exams else {}) | ({"corpus": str(corpus)} if corpus else {})
         stages = {"curate": {"kind": "curate", "inputs": named, "config": config}}
         result = _run_one(Recipe.from_values({"name": "curate", "stages": stages}), out, replica=False)
         if not json_:

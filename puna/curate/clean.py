@@ -79,6 +79,8 @@ class CurateConfig(Config):
     """A line that all documents of a language together hold more often goes from all of them (Llama 3: 6); 0: none."""
     max_chars: int = Field(50_000, ge=0)
     """Plain texts longer than this are split at paragraphs; 0 never splits."""
+    keep_index: bool = True
+    """Write the index that a later dump can be joined to (input `corpus`)."""
     heldout_fraction: float = Field(0.02, ge=0, le=0.5)
     heldout_min: int = Field(1, ge=0)
     """Held-out documents of each source: at least this many, at most half of the source."""

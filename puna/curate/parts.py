@@ -6,6 +6,7 @@ them a column at a time (select.py); the texts go once through buckets of a boun
 N rows of all parts, in the order of the parts.
 """
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -57,22 +58,31 @@ class Row:
 
 
 _TYPES = {str: pa.string(), int: pa.int64(), bytes: pa.binary()}
-_SCHEMA = pa.schema([(item.name, _TYPES[cast(type, item.type)]) for item in fields(Row)])
-OUTPUT_COLUMNS = tuple(
-    name
-    for name in _SCHEMA.names
-    if name not in ("bytes_in", "words_seen", "words_extracted", "address", "exact", "bands", "line_words")
-)
-"""What of a row is still needed when its fate is known."""
+ROW_SCHEMA = pa.schema([(item.name, _TYPES[cast(type, item.type)]) for item in fields(Row)])
 
 
 def encode_part(rows: list[Row]) -> bytes:
     """Rows as the bytes of one Parquet file, sorted by id."""
     rows = sorted(rows, key=lambda row: (row.id, row.source, row.locator))
+    columns = {name: [getattr(row, name) for row in rows] for name in ROW_SCHEMA.names}
+    return encode_table(pa.table(columns, schema=ROW_SCHEMA))
+
+
+def encode_table(table: pa.Table) -> bytes:
+    """A table as the bytes of one Parquet file."""
     sink = pa.BufferOutputStream()
-    columns = {name: [getattr(row, name) for row in rows] for name in _SCHEMA.names}
-    pq.write_table(pa.table(columns, schema=_SCHEMA), sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     return sink.getvalue().to_pybytes()
+
+
+def write_part(path: Path, part: bytes) -> None:
+    """Write a part so that it is there whole or not at all, whenever the process or the machine dies."""
+    temp = path.with_name(".part-" + path.name)
+    with open(temp, "wb") as file:
+        file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temp, path)
 
 
 def read_parts(parts: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -26,16 +26,17 @@ from puna.curate.clean import MASKED_COLUMNS, CurateConfig
 from puna.curate.dedup.common_lines import without_common
 from puna.curate.engines.choose import open_pool
 from puna.curate.engines.pool import Job
-from puna.curate.parts import OUTPUT_COLUMNS, Buckets, read_parts
+from puna.curate.parts import ROW_SCHEMA, Buckets, encode_table, read_parts, write_part
 from puna.curate.read.records import Record, read_file
 from puna.curate.read.sources import READABLE, InputFile, list_inputs
 from puna.curate.report import make_report, show_report, summary
 from puna.curate.select import Selection, select
+from puna.curate.supply.index import INDEX_SCHEMA, check_index, corpus_parts, index_rows
 from puna.curate.words import count_words
 
 _CHUNK_RECORDS, _CHUNK_BYTES = 256, 4_000_000
 _BATCH = 256
-_KINDS = ("documents", "heldout/documents", "rejects/rejects")
+_KINDS = ("documents", "heldout/documents", "rejects/rejects", "index/index")
 _REJECTS = pa.schema(
     [(name, pa.string()) for name in ("id", "url", "source", "rule", "twin", "text", "date", "lang", "form")]
 )
@@ -44,25 +45,30 @@ _REJECTS = pa.schema(
 def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
     """Curate the inputs `crawl` (files or folders); pages that hold items of `exams` go; `truth` measures the result.
 
-    With the input `languages`, a stage of that kind, its model tells the language of a page.
+    With the input `languages`, a stage of that kind, its model tells the language of a page. With `corpus`, an earlier
+    curate artifact, the result is its documents and the crawl's together, as if both had been curated at once.
 
     Raises DataError if nothing can be read or nothing is kept, InputError for a file of unknown kind.
     """
     files, skipped_files = list_inputs(inputs.many("crawl"))
+    if inputs.has("corpus"):
+        check_index(inputs.one("corpus"), config)
     exams = inputs.many("exams") if inputs.has("exams") else []
     languages = inputs.one("languages") if inputs.has("languages") else None
     listing = _clean_all(files, exams, languages, config, out)
     parts = [out.state / name for name in listing["parts"]]
+    if inputs.has("corpus"):
+        parts = [*_corpus_parts(inputs.one("corpus"), out), *parts]
     if not parts:
         raise DataError(
             f"expected pages or texts ({READABLE}), came only {summary(listing['skipped']) or 'empty files'}"
         )
     selection = select(parts, config, out.seed, out.state / "keys", decontaminated=bool(exams))
     buckets = Buckets(out.state / "buckets", config.shards, selection.columns.bytes_in)
-    if not all(out.done(name) for name in _output_names(config.shards)):
-        buckets.fill(selection.decide(read_parts(parts, OUTPUT_COLUMNS)))
+    if not all(out.done(name) for name in _output_names(config)):
+        buckets.fill(selection.decide(read_parts(parts, ROW_SCHEMA.names)))
         for shard in range(config.shards):
-            _write_shard(shard, buckets, selection, out)
+            _write_shard(shard, buckets, selection, out, config.keep_index)
     if not out.done("report.json"):
         with out.unit("report.json") as unit:
             counts = {**selection.counts, "funnel": selection.funnel}
@@ -120,9 +126,19 @@ def _chunks(files: list[InputFile], skipped: Counter[str], max_chars: int) -> It
             yield f"part-{number:06d}-{count:06d}.parquet", chunk, before
 
 
-def _write_shard(shard: int, buckets: Buckets, selection: Selection, out: StageOutput) -> None:
-    """Pass 3: the documents, held-out documents and rejects of one shard, sorted by id."""
-    documents, heldout, rejects = (f"{kind}-{shard:05d}.parquet" for kind in _KINDS)
+def _corpus_parts(corpus: Path, out: StageOutput) -> list[Path]:
+    """The rows of an earlier corpus, as parts of its own."""
+    paths = []
+    for number, table in enumerate(corpus_parts(corpus)):
+        paths.append(out.state / f"corpus-{number:06d}.parquet")
+        if not paths[-1].exists():
+            write_part(paths[-1], encode_table(table))
+    return paths
+
+
+def _write_shard(shard: int, buckets: Buckets, selection: Selection, out: StageOutput, keep_index: bool) -> None:
+    """Pass 3: the documents, held-out documents, rejects and index of one shard, sorted by id."""
+    documents, heldout, rejects, index = (f"{kind}-{shard:05d}.parquet" for kind in _KINDS)
     for name in (documents, heldout):
         if not out.done(name):
             with out.unit(name) as unit:
@@ -132,10 +148,16 @@ def _write_shard(shard: int, buckets: Buckets, selection: Selection, out: StageO
             for table in buckets.read(shard):
                 dropped = table.filter(pc.not_equal(table["rule"], "")).select(_REJECTS.names)
                 writer.write_table(dropped, row_group_size=max(1, len(dropped)))
+    if keep_index and not out.done(index):
+        with out.unit(index) as unit, pq.ParquetWriter(unit.path, INDEX_SCHEMA, compression="zstd") as writer:
+            for table in buckets.read(shard):
+                rows = index_rows(table, selection.common_lines)
+                writer.write_table(rows, row_group_size=max(1, len(rows)))
 
 
-def _output_names(shards: int) -> list[str]:
-    return [f"{kind}-{shard:05d}.parquet" for kind in _KINDS for shard in range(shards)]
+def _output_names(config: CurateConfig) -> list[str]:
+    kinds = _KINDS if config.keep_index else _KINDS[:-1]
+    return [f"{kind}-{shard:05d}.parquet" for kind in kinds for shard in range(config.shards)]
 
 
 def _documents(tables: Iterator[pa.Table], selection: Selection, heldout: bool) -> Iterator[Document]:

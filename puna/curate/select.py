@@ -75,7 +75,10 @@ class Selection:
         return Counter({name: count for name, count in named if name and count})
 
     def decide(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        """Rows of one part after the other with their final id, rule and words, their twin's id, and `heldout`."""
+        """Rows of one part after the other with their final id and rule.
+
+        Added are `record`, the id that copies of one record share, `twin`, the id of the twin, and `heldout`.
+        """
         names = self.columns.rule.names
         for start, table in zip(self.columns.starts.tolist(), tables, strict=False):
             rows = slice(start, start + len(table))
@@ -85,9 +88,9 @@ class Selection:
                 rules[place] = names[self.rules[start + place]]
             twins = [self.columns.id(row) if row != _NO_TWIN else "" for row in self.twins[rows].tolist()]
             values = {
+                "record": table["id"],
                 "id": pa.array([self.columns.id(row) for row in range(rows.start, rows.stop)], pa.string()),
                 "rule": pa.array(rules, pa.string()),
-                "words": pa.array(self.words[rows]),
                 "twin": pa.array(twins, pa.string()),
                 "heldout": pa.array(self.heldout[rows]),
             }

@@ -57,6 +57,7 @@ def curate(
     truth: Path | None = None,
     exams: Path | None = None,
     languages_model: Path | None = None,
+    corpus: Path | None = None,
     **config: object,
 ) -> StageOutput:
     """Run the stage in `folder`, small shards, and return its output."""
@@ -66,6 +67,8 @@ def curate(
         inputs["truth"] = truth
     if exams is not None:
         inputs["exams"] = exams
+    if corpus is not None:
+        inputs["corpus"] = corpus
     if languages_model is not None:
         inputs["languages"] = languages_model
     run(CurateConfig.model_validate({"shards": 2, "record_seconds": 0, **config}), Inputs(inputs), out)

@@ -1,6 +1,5 @@
 """Chunks of records -> parts on disk, through as many cleaners as there are, whatever they run on."""
 
-import os
 import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -10,7 +9,7 @@ from types import TracebackType
 from typing import Protocol
 
 from puna.curate.clean import Cleaner, CurateConfig
-from puna.curate.parts import Row, encode_part
+from puna.curate.parts import Row, encode_part, write_part
 from puna.curate.read.records import Record
 
 _AHEAD = 2  # chunks in flight for each cleaner: bounds memory
@@ -119,10 +118,5 @@ class Pool:
             cleaned = cleaner.clean(records)
         finally:
             self._idle.put(cleaner)
-        temp = part.with_name(".part-" + part.name)
-        with open(temp, "wb") as file:
-            file.write(cleaned.part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temp, part)
+        write_part(part, cleaned.part)
         return len(records), cleaned.kept, position

@@ -1,0 +1,1 @@
+"""A corpus that grows dump by dump, and the books kept of where it comes from."""
