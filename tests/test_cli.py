@@ -332,4 +332,6 @@ def test_curate_is_asked_for_a_sweep_and_for_a_story(tmp_path: Path, capsys: pyt
     assert _puna(*run, "--why", reject["id"]) == 0
     assert "dropped by gopher_quality:too few words" in capsys.readouterr().out
     assert _puna(*run) == 2
-    assert "expected files or folders to curate, or --sweep or --why ID" in capsys.readouterr().err
+    assert "expected files or folders to curate, or --sweep, --why ID or --rejects RULE" in capsys.readouterr().err
+    assert _puna(*run, "--rejects", "gopher") == 0
+    assert f"{reject['id']} pages" in capsys.readouterr().out

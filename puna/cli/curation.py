@@ -1,4 +1,4 @@
-"""What `puna curate --sweep` and `--why ID` print."""
+"""What `puna curate --sweep`, `--rejects RULE` and `--why ID` print."""
 
 import dataclasses
 import json
@@ -37,6 +37,22 @@ def show_sweep(folder: Path, as_json: bool = False) -> None:
         "documents that no other check stands against. Copies among them are not looked for.",
         style="dim",
     )
+
+
+def show_rejects(folder: Path, rule: str, as_json: bool = False) -> None:
+    """Up to fifty dropped documents of each rule that begins with `rule`."""
+    from puna.curate.rejects import read_samples
+
+    samples = read_samples(folder, rule)
+    if as_json:
+        print(json.dumps(samples, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    for group, rows in samples.items():
+        console.print(f"[bold]{group}[/] ({len(rows)})")
+        for row in rows:
+            console.print(f"  {row['id']} {row['url'] or row['source']}", markup=False, style="dim", soft_wrap=True)
+            console.print(f"  {' '.join(row['text'].split())[:_SHOWN_CHARS]}", markup=False, soft_wrap=True)
 
 
 def show_story(folder: Path, wanted: str, as_json: bool = False) -> None:

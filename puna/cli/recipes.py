@@ -8,7 +8,7 @@ import typer
 
 from puna.base.config import read_yaml
 from puna.base.errors import ConfigError, InputError
-from puna.cli.curation import show_story, show_sweep
+from puna.cli.curation import show_rejects, show_story, show_sweep
 from puna.cli.options import JsonOption, OutOption, RecipeArgument, SetOption
 from puna.cli.runs import show_card, show_comparison
 from puna.lineage.live import make_watcher
@@ -124,6 +124,9 @@ def curate(
     engine: Annotated[str, typer.Option(help="Where the workers run: local, or ray")] = "local",
     sweep: Annotated[bool, typer.Option("--sweep", help="Show what relaxing each threshold would keep")] = False,
     why: Annotated[str | None, typer.Option(help="Tell the story of the document with this id or address")] = None,
+    rejects: Annotated[
+        str | None, typer.Option(help="Show fifty dropped documents of each rule that begins so; `all` for every rule")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Turn a crawl into clean, deduplicated documents; ask a finished one why.
@@ -131,8 +134,9 @@ def curate(
     Example: puna curate crawl.warc.gz pages/ --out runs/mine --set languages=[en]
     then:    puna curate --out runs/mine --sweep    puna curate --out runs/mine --why https://example.org/
     """
-    if not inputs and not sweep and why is None:
-        raise InputError("expected files or folders to curate, or --sweep or --why ID of what is done, came neither")
+    if not inputs and not sweep and why is None and rejects is None:
+        asked = "--sweep, --why ID or --rejects RULE of what is done"
+        raise InputError(f"expected files or folders to curate, or {asked}, came neither")
     if inputs:
         config = _curate_settings(rules, set_) | {"engine": engine}
         named = {"crawl": inputs} | ({"exams": exams} if exams else {}) | ({"corpus": str(corpus)} if corpus else {})
@@ -142,6 +146,8 @@ def curate(
             print(f"Documents: {out / 'curate'}   Report: {result.report_path}")
     if sweep:
         show_sweep(out / "curate", json_)
+    if rejects is not None:
+        show_rejects(out / "curate", "" if rejects == "all" else rejects, json_)
     if why is not None:
         show_story(out / "curate", why, json_)
 

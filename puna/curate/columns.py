@@ -5,6 +5,7 @@ About 60 bytes a row are held, whatever the size of its text; 16 more while copi
 N rows of all parts, M of them candidates: rows that no rule dropped.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,14 +76,15 @@ class Columns:
         self._parts, self._folder = parts, folder
         self.source, self.lang, self.rule = Codes(), Codes(), Codes()
         self.rule.number("")
-        self.bytes_in = 0
+        self.bytes_of_source: Counter[str] = Counter()
         numbers: dict[str, list[NDArray[np.int32]]] = {name: [] for name in _NUMBERS}
         ids, sizes = [np.zeros((0, 2), np.uint64)], [0]
         with _KeyFiles(folder) as files:
             for table in read_parts(parts, ("id", "bytes_in", *_NUMBERS, *_CODED, *_KEYS)):
                 ids.append(_numbers_of(table["id"].to_pylist()))
                 sizes.append(len(table))
-                self.bytes_in += pc.sum(table["bytes_in"]).as_py() or 0
+                sums = table.group_by("source").aggregate([("bytes_in", "sum")]).to_pydict()
+                self.bytes_of_source.update(dict(zip(sums["source"], sums["bytes_in_sum"], strict=True)))
                 for name in _NUMBERS:
                     numbers[name].append(table[name].to_numpy().astype(np.int32))
                 for name in _CODED:
@@ -96,6 +98,11 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def bytes_in(self) -> int:
+        """Of all records."""
+        return self.bytes_of_source.total()
 
     def keys(self, name: str) -> Hashes:
         """The keys "address" or "exact" of the candidates, [M, 2]."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 _BUCKET_BYTES = 32_000_000
 _BUFFER_BYTES = 64_000_000
 _MAX_BUCKETS = 1024
+_SECONDS = b"seconds"
 
 
 @dataclass(slots=True)
@@ -61,11 +62,16 @@ _TYPES = {str: pa.string(), int: pa.int64(), bytes: pa.binary()}
 ROW_SCHEMA = pa.schema([(item.name, _TYPES[cast(type, item.type)]) for item in fields(Row)])
 
 
-def encode_part(rows: list[Row]) -> bytes:
-    """Rows as the bytes of one Parquet file, sorted by id."""
+def encode_part(rows: list[Row], seconds: float = 0.0) -> bytes:
+    """Rows as the bytes of one Parquet file, sorted by id, with the `seconds` that they took."""
     rows = sorted(rows, key=lambda row: (row.id, row.source, row.locator))
     columns = {name: [getattr(row, name) for row in rows] for name in ROW_SCHEMA.names}
-    return encode_table(pa.table(columns, schema=ROW_SCHEMA))
+    return encode_table(pa.table(columns, schema=ROW_SCHEMA.with_metadata({_SECONDS: repr(seconds)})))
+
+
+def seconds_of_part(path: Path) -> float:
+    """What `encode_part` was given."""
+    return float((pq.read_schema(path).metadata or {}).get(_SECONDS, b"0"))
 
 
 def encode_table(table: pa.Table) -> bytes:

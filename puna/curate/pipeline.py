@@ -8,7 +8,7 @@ earlier attempt was killed.
 """
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,14 @@ from puna.curate.clean import MASKED_COLUMNS, CurateConfig
 from puna.curate.dedup.common_lines import without_common
 from puna.curate.engines.choose import open_pool
 from puna.curate.engines.pool import Job
-from puna.curate.parts import ROW_SCHEMA, Buckets, encode_table, read_parts, write_part
+from puna.curate.parts import ROW_SCHEMA, Buckets, encode_table, read_parts, seconds_of_part, write_part
 from puna.curate.read.records import Record, read_file
 from puna.curate.read.sources import READABLE, InputFile, list_inputs
+from puna.curate.rejects import SAMPLES_FILE, write_samples
 from puna.curate.report import make_report, show_report, summary
 from puna.curate.select import Selection, select
 from puna.curate.supply.index import INDEX_SCHEMA, check_index, corpus_parts, index_rows
+from puna.curate.supply.ledger import make_ledger
 from puna.curate.words import count_words
 
 _CHUNK_RECORDS, _CHUNK_BYTES = 256, 4_000_000
@@ -69,11 +71,14 @@ def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
         buckets.fill(selection.decide(read_parts(parts, ROW_SCHEMA.names)))
         for shard in range(config.shards):
             _write_shard(shard, buckets, selection, out, config.keep_index)
+    if not out.done(SAMPLES_FILE):
+        with out.unit(SAMPLES_FILE) as unit:
+            write_samples(out.path, unit.path)
     if not out.done("report.json"):
         with out.unit("report.json") as unit:
-            counts = {**selection.counts, "funnel": selection.funnel}
-            write_json(unit.path, make_report(out.path, counts, listing, skipped_files, inputs))
-    show_report(read_json(out.path / "report.json"), out)
+            counts = {**selection.counts, "funnel": selection.funnel, "ledger": make_ledger(selection)}
+            write_json(unit.path, make_report(out.path, config, counts, listing, skipped_files, inputs))
+    show_report(out.path, listing["seconds"], out)
 
 
 def _clean_all(
@@ -102,7 +107,16 @@ def _clean_all(
     if documents:
         seconds = time.monotonic() - began
         out.metric(documents_per_s=documents / seconds)
-    value = {"parts": sorted(names), "skipped": dict(sorted(skipped.items())), "files": len(files), "file_bytes": total}
+    seconds_of: defaultdict[str, float] = defaultdict(float)
+    for name in sorted(names):
+        seconds_of[files[_file_number(name)].source] += seconds_of_part(out.state / name)
+    value = {
+        "parts": sorted(names),
+        "skipped": dict(sorted(skipped.items())),
+        "files": len(files),
+        "file_bytes": total,
+        "seconds": dict(seconds_of),
+    }
     write_json(listing, value)
     return value
 
@@ -119,11 +133,19 @@ def _chunks(files: list[InputFile], skipped: Counter[str], max_chars: int) -> It
             chunk_bytes += len(record.body)
             if len(chunk) >= _CHUNK_RECORDS or chunk_bytes >= _CHUNK_BYTES:
                 read_bytes += chunk_bytes
-                yield f"part-{number:06d}-{count:06d}.parquet", chunk, before + min(size, read_bytes // 4)
+                yield _part_name(number, count), chunk, before + min(size, read_bytes // 4)
                 chunk, chunk_bytes, count = [], 0, count + 1
         before += size
         if chunk:
-            yield f"part-{number:06d}-{count:06d}.parquet", chunk, before
+            yield _part_name(number, count), chunk, before
+
+
+def _part_name(file: int, chunk: int) -> str:
+    return f"part-{file:06d}-{chunk:06d}.parquet"
+
+
+def _file_number(part: str) -> int:
+    return int(part.split("-")[1])
 
 
 def _corpus_parts(corpus: Path, out: StageOutput) -> list[Path]:

@@ -5,26 +5,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from puna.base.files import read_json
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import read_documents
-from puna.curate.columns import rule_group
+from puna.curate.clean import CurateConfig
 from puna.curate.decontaminate import read_items
+from puna.curate.rejects import NUM_SAMPLES, read_rejects, read_samples
+from puna.curate.supply.ledger import ledger_panels, relaxed_words
 from puna.curate.truth import Fate, compare
 
 _EXAMPLE_CHARS = 80
-_BATCH = 256
 _WORDS_NOTE = "words between white space; each Chinese or Japanese character counts as one"
 
 
 def make_report(
-    folder: Path, counts: dict[str, Any], listing: dict[str, Any], skipped_files: Counter[str], inputs: Inputs
+    folder: Path,
+    config: CurateConfig,
+    counts: dict[str, Any],
+    listing: dict[str, Any],
+    skipped_files: Counter[str],
+    inputs: Inputs,
 ) -> dict[str, Any]:
     """Everything that is counted of the artifact in `folder`; `counts` and `listing` come from select.py and pass 1."""
+    relaxed = relaxed_words(read_rejects(folder), config)
+    for source, book in counts["ledger"].items():
+        book["relaxed"] = relaxed.get(source, 0)
     report = {
         **counts,
-        "examples": _examples(folder),
+        "examples": {rule: _in_a_line(rows[0]["text"]) for rule, rows in read_samples(folder).items()},
         "skipped": {**listing["skipped"], **dict(sorted(skipped_files.items()))},
         "files": listing["files"],
         "file_bytes": listing["file_bytes"],
@@ -43,53 +51,45 @@ def _exams(folder: Path, paths: list[Path]) -> list[dict[str, Any]]:
     for name, _ in read_items(paths):
         exam = exams.setdefault(name.partition(":")[0], {"items": 0, "pages": 0, "item": "", "page": ""})
         exam["items"] += 1
-    for row in _rejected(folder):
+    for row in read_rejects(folder):
         if row["rule"].startswith("decontaminate:"):
             item = row["rule"].partition(" (")[2].rpartition(", ")[0]
             exam = exams[item.partition(":")[0]]
             if not exam["pages"]:
-                exam |= {"item": item, "page": " ".join(row["text"].split())[:_EXAMPLE_CHARS]}
+                exam |= {"item": item, "page": _in_a_line(row["text"])}
             exam["pages"] += 1
     return [{"exam": name, **exam} for name, exam in exams.items()]
 
 
-def _rejected(folder: Path) -> Iterator[dict[str, str]]:
-    for path in sorted((folder / "rejects").glob("rejects-*.parquet")):
-        for batch in pq.ParquetFile(path).iter_batches(_BATCH):
-            yield from batch.to_pylist()
-
-
-def _examples(folder: Path) -> dict[str, str]:
-    """The first reject (by shard and id) of each rule, its first 80 characters in one line."""
-    examples: dict[str, str] = {}
-    for row in _rejected(folder):
-        group = rule_group(row["rule"])
-        if group not in examples:
-            examples[group] = " ".join(row["text"].split())[:_EXAMPLE_CHARS]
-    return examples
+def _in_a_line(text: str) -> str:
+    return " ".join(text.split())[:_EXAMPLE_CHARS]
 
 
 def _fates(folder: Path) -> Iterator[Fate]:
     for place in (folder, folder / "heldout"):
         yield from (Fate(document.url, document.date, True, document.text) for document in read_documents(place))
-    yield from (Fate(row["url"], row["date"], False, rule=row["rule"]) for row in _rejected(folder))
+    yield from (Fate(row["url"], row["date"], False, rule=row["rule"]) for row in read_rejects(folder))
 
 
-def show_report(report: dict[str, Any], out: StageOutput) -> None:
-    """Metrics and panels of a report."""
+def show_report(folder: Path, seconds: dict[str, float], out: StageOutput) -> None:
+    """Metrics and panels of the report in `folder`; `seconds` of cleaning by source."""
+    report = read_json(folder / "report.json")
     unread = sum(n for rule, n in report["rejects"].items() if rule.startswith("read:"))
     names = ("records", "kept", "heldout", "bytes_in", "words_out")
     out.metric(
         **{name: report[name] for name in names}, records_unreadable=unread, masked=sum(report["masked"].values())
     )
     out.panel("funnel", "From the crawl to the corpus", steps=report["funnel"], note=f"tokens: {_WORDS_NOTE}")
-    for name, title in (("source", "Mix by source"), ("lang", "Mix by language")):
-        groups = sorted(report["mix"][name].items(), key=lambda item: -item[1]["words"])
-        items = [{"label": label, "value": group["words"]} for label, group in groups]
-        out.panel("bars", title, unit="words", items=items, note=_WORDS_NOTE)
+    supply, books = ledger_panels(report["ledger"], seconds)
+    out.panel(**supply, note=_WORDS_NOTE)
+    groups = sorted(report["mix"]["lang"].items(), key=lambda item: -item[1]["words"])
+    items = [{"label": label, "value": group["words"]} for label, group in groups]
+    out.panel("bars", "Mix by language", unit="words", items=items, note=_WORDS_NOTE)
     ordered = sorted(report["rejects"].items(), key=lambda item: (-item[1], item[0]))
     rows = [[rule, count, report["examples"].get(rule, "")] for rule, count in ordered]
-    out.panel("table", "What was dropped, and why", columns=["rule", "documents", "an example"], rows=rows)
+    note = f"{NUM_SAMPLES} of each to read: puna curate --out RUN --rejects [RULE]"
+    out.panel("table", "What was dropped, and why", columns=["rule", "documents", "an example"], rows=rows, note=note)
+    out.panel(**books)
     if report["skipped"]:
         skipped = sorted(report["skipped"].items(), key=lambda item: (-item[1], item[0]))
         note = "what an archive or folder holds besides documents"

@@ -4,16 +4,14 @@ A document counts for a threshold if this alone stands against it: it passes eve
 rules behind. Whether it is a copy of another is not asked.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from puna.base.errors import DataError
 from puna.base.files import read_json
 from puna.curate.clean import Cleaner, CurateConfig
+from puna.curate.rejects import read_rejects
 from puna.curate.rules.check import Check
 from puna.curate.words import count_words
 
@@ -40,7 +38,7 @@ class Sweep:
         """Documents and words that the threshold relaxed by `step` would keep; None: without it."""
         if step is None:
             return len(self.values), sum(words for _, words in self.values)
-        limit = self.limit * (1 - step if self.is_least else 1 + step)
+        limit = relaxed(self.limit, self.is_least, step)
         kept = [words for value, words in self.values if (value >= limit if self.is_least else value <= limit)]
         return len(kept), sum(kept)
 
@@ -56,28 +54,52 @@ def sweep(folder: Path) -> list[Sweep]:
         )
     config = CurateConfig.model_validate(read_json(folder / "manifest.json")["config"])
     cleaner, found = Cleaner(config), dict[tuple[str, str], Sweep]()
-    for row in _rejects(folder):
-        rule = row["rule"].partition(":")[0]
-        if rule not in config.rules:
+    for row in read_rejects(folder):
+        verdict = judge(cleaner, row)
+        if verdict is None:
             continue
-        checks = cleaner.checks(row["text"], row["lang"], row["form"], since=rule)
-        failed = [(name, check) for name, check in checks if check.failed]
-        if not failed:  # C4 takes lines off: what is left of a page may pass when it is looked at again
-            continue
-        name, first = failed[0]
-        one = found.setdefault((name, first.setting), _new(name, first))
+        one = found.setdefault((verdict.rule, verdict.check.setting), _new(verdict.rule, verdict.check))
         words = count_words(row["text"])
         one.documents, one.words = one.documents + 1, one.words + words
-        if len({check.setting for _, check in failed}) == 1:
-            one.values.append((first.value, words))
+        if verdict.is_alone:
+            one.values.append((verdict.check.value, words))
     return sorted(found.values(), key=lambda one: (-one.kept_at(None)[1], one.rule, one.setting))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The check that dropped a document, and whether nothing else stands against it."""
+
+    rule: str
+    check: Check
+    is_alone: bool
+
+    def passes(self, step: float) -> bool:
+        """Whether the document would stay with this threshold relaxed by a share of itself."""
+        check = self.check
+        return relaxed(check.least, True, step) <= check.value <= relaxed(check.most, False, step) and self.is_alone
+
+
+def relaxed(limit: float, is_least: bool, step: float) -> float:
+    """A threshold relaxed by a share of itself."""
+    return limit * (1 - step if is_least else 1 + step)
+
+
+def judge(cleaner: Cleaner, row: dict[str, Any]) -> Verdict | None:
+    """Look at a reject again; None if no threshold of a rule dropped it.
+
+    C4 takes lines off: what is left of a page may pass when it is looked at again, and is none of these either.
+    """
+    rule = row["rule"].partition(":")[0]
+    if rule not in cleaner.config.rules:
+        return None
+    checks = cleaner.checks(row["text"], row["lang"], row["form"], since=rule)
+    failed = [(name, check) for name, check in checks if check.failed]
+    if not failed:
+        return None
+    return Verdict(*failed[0], is_alone=len({check.setting for _, check in failed}) == 1)
 
 
 def _new(rule: str, check: Check) -> Sweep:
     is_least = check.value < check.least
     return Sweep(rule, check.setting, check.least if is_least else check.most, is_least)
-
-
-def _rejects(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted((folder / "rejects").glob("rejects-*.parquet")):
-        yield from pq.ParquetFile(path).read().to_pylist()

@@ -4,10 +4,12 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
 
 from puna.curate.clean import Cleaner
 from puna.curate.engines.local import NO_RECORD, receive, send
 from puna.curate.engines.pool import Cleaned, clean_record, collect
+from puna.curate.parts import Row
 from puna.curate.read.records import Record
 
 
@@ -38,17 +40,16 @@ def main(mark: int) -> None:
 
 def _clean(cleaner: Cleaner, records: list[Record], mark: int) -> Cleaned:
     """The part of a chunk. SIGPROF is not caught: it ends the process, in a library's inner loop too."""
-    seconds = cleaner.config.record_seconds
-    rows = []
-    try:
+
+    def rows() -> Iterator[Row]:
         for number, record in enumerate(records):
             os.pwrite(mark, number.to_bytes(8, "little", signed=True), 0)
-            signal.setitimer(signal.ITIMER_PROF, seconds)
-            rows.append(clean_record(cleaner, record))
-    finally:
+            signal.setitimer(signal.ITIMER_PROF, cleaner.config.record_seconds)
+            yield clean_record(cleaner, record)
         signal.setitimer(signal.ITIMER_PROF, 0)
         os.pwrite(mark, NO_RECORD.to_bytes(8, "little", signed=True), 0)
-    return collect(rows)
+
+    return collect(rows())
 
 
 def _limit_memory(num_bytes: int) -> None:
