@@ -1,6 +1,6 @@
-"""Whether a text may hold any of a few phrases: one pass of vector instructions instead of a search for each.
+"""Whether a text may hold any of a few phrases: vector instructions over its code points instead of a search for each.
 
-C code points of a text.
+C code points of a text, P phrases.
 """
 
 from collections.abc import Iterable
@@ -9,36 +9,40 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+_WIDTH = 8
 _ANY_CASE = 0x20202020
-"""Sets the bit that parts lower from upper case, in four letters."""
+"""The bit by which lower case differs from upper case, in four letters."""
 _KELVIN = 0x212A
-"""K, the one letter outside of ASCII whose lower case is a whole letter of ASCII."""
+"""K, the one letter outside of ASCII whose lower case is a letter of ASCII and nothing else."""
 
 
-def four_letters(parts: Iterable[str]) -> NDArray[np.uint32]:
-    """What `may_hold` looks for: four characters of ASCII in lower case each, from a phrase's rarest place.
+def phrase_ends(phrases: Iterable[str]) -> NDArray[np.uint32]:
+    """What `may_hold` looks for, [P, 2]: the last eight letters of each phrase, four and four; equal ones once.
 
-    Raises ValueError for others.
+    Raises ValueError if a phrase is shorter, or not ASCII in lower case.
     """
-    parts = tuple(parts)
-    for part in parts:
-        if len(part) != 4 or not part.isascii() or part != part.lower():
-            raise ValueError(f"expected four ASCII characters in lower case, came {part!r}")
-    return np.array([int.from_bytes(part.encode(), "little") | _ANY_CASE for part in parts], np.uint32)
+    ends = dict[bytes, None]()
+    for phrase in phrases:
+        if len(phrase) < _WIDTH or not phrase.isascii() or phrase != phrase.lower():
+            raise ValueError(f"expected {_WIDTH} characters or more of ASCII in lower case, came {phrase!r}")
+        ends[phrase.encode()[-_WIDTH:]] = None
+    return np.frombuffer(b"".join(ends), "<u4").reshape(-1, 2) | np.uint32(_ANY_CASE)
 
 
 @njit(cache=True, nogil=True)
-def may_hold(codes, parts):  # type: ignore[no-untyped-def]
-    """Whether one of the `parts` is in `codes`, in any case; seldom where none is, always where one is."""
-    num_windows, byte = max(0, len(codes) - 3), np.uint32(0xFF)
-    windows, kelvin = np.empty(num_windows, np.uint32), np.uint32(_KELVIN)
-    nearest = np.uint32(_KELVIN)
-    for here in range(num_windows):
+def may_hold(codes, ends):  # type: ignore[no-untyped-def]
+    """Whether a phrase with one of these `ends` may be in `codes`, in any case: never wrong if it says no."""
+    num_windows, byte = max(0, len(codes) - _WIDTH + 1), np.uint32(0xFF)
+    letters, kelvin = np.empty(num_windows + 4, np.uint32), np.uint32(_KELVIN)
+    nearest = kelvin
+    for here in range(len(codes)):
+        nearest = min(nearest, codes[here] ^ kelvin)
+    for here in range(num_windows + 4 if num_windows else 0):
         front = codes[here] & byte | (codes[here + 1] & byte) << np.uint32(8)
         behind = codes[here + 2] & byte | (codes[here + 3] & byte) << np.uint32(8)
-        windows[here] = front | behind << np.uint32(16) | np.uint32(_ANY_CASE)
-        nearest = min(nearest, codes[here] ^ kelvin)
-    for part in parts:  # minima, as a way out of a loop would keep it from vector instructions
+        letters[here] = front | behind << np.uint32(16) | np.uint32(_ANY_CASE)
+    for end in range(len(ends)):  # minima, as a way out of the loop would keep it from vector instructions
+        first, second = ends[end, 0], ends[end, 1]
         for here in range(num_windows):
-            nearest = min(nearest, windows[here] ^ part)
+            nearest = min(nearest, letters[here] ^ first | letters[here + 4] ^ second)
     return nearest == 0

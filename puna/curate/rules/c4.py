@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from puna.base.config import Config
 from puna.curate.lines import CHARACTERS, LONGEST, SENTENCES, START, WORDS, Lines
-from puna.curate.phrases import four_letters, may_hold
+from puna.curate.phrases import may_hold, phrase_ends
 from puna.curate.rules.check import Check
 from puna.curate.words import Words
 
@@ -39,8 +39,7 @@ class C4(Config):
 
 _VARIANTS = {"datatrove": (3, 5), "dclm": (5, 3)}
 _POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
-_PARTS = four_letters(("avas", "m ip", "ms o", "licy", "kies"))
-"""One of them is in each policy, in javascript and in lorem ipsum, and seldom elsewhere."""
+_PHRASE_ENDS = phrase_ends(("javascript", "lorem ipsum", *_POLICIES))
 _CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 _LINE_ENDS = (".", "?", "!", '"', "'", "”", "’", "。", "！", "？", "」")
 _ELLIPSES = ("...", "…", "……")
@@ -102,7 +101,7 @@ def _looked_at(lines: Lines, stays: NDArray[np.bool_], rules: C4) -> tuple[list[
     What the whole text does not hold is not looked for line by line: without any of it, no lines.
     """
     text, found = lines.text, dict[str, int]()
-    lowered = text.lower() if may_hold(lines.codes, _PARTS) else ""
+    lowered = text.lower() if may_hold(lines.codes, _PHRASE_ENDS) else ""
     cites = rules.citations and "[" in text
     drops = ["lorem ipsum"] if rules.lorem_ipsum and "lorem ipsum" in lowered else []
     drops += ["{"] if rules.curly_bracket and "{" in text else []
