@@ -143,10 +143,10 @@ def _first_reason(text: str) -> str:
     ):
         if reason := first_failure(checks):
             return f"{name}:{reason}"
-    kept, checks = c4(text, _C4)
+    kept, checks = c4(words, _C4)
     if reason := first_failure(checks):
         return f"c4:{reason}"
-    reason = first_failure(fineweb(kept, lambda: Words(kept), _FINEWEB))
+    reason = first_failure(fineweb(Words(kept), _FINEWEB))
     return f"fineweb:{reason}" if reason else ""
 
 

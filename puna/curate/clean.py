@@ -100,7 +100,7 @@ _WARM_UP = "The miller and his sons have a mill that stands by the river. They'r
 
 @dataclass
 class _Way:
-    """A row with what the steps share: the record and, once made, the one tokenization of its text."""
+    """A row with what the steps share: the record, and its text with what was counted of it."""
 
     record: Record
     row: Row
@@ -131,7 +131,7 @@ class Cleaner:
             "gopher_repetition": lambda way: gopher_repetition(way.words(), config.gopher_repetition),
             "refinedweb": self._refinedweb,
             "repeated_lines": self._repeated_lines,
-            "fineweb": lambda way: fineweb(way.row.text, way.words, config.fineweb),
+            "fineweb": lambda way: fineweb(way.words(), config.fineweb),
         }
         self._steps: dict[str, Callable[[_Way], str | None]] = {
             "read": _readable,
@@ -205,7 +205,7 @@ class Cleaner:
 
     def _c4(self, way: _Way) -> Iterator[Check]:
         if way.record.form != "text":
-            way.row.text, checks = c4(way.row.text, self.config.c4)
+            way.row.text, checks = c4(way.words(), self.config.c4)
             yield from checks
 
     def _refinedweb(self, way: _Way) -> Iterator[Check]:

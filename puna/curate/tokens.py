@@ -10,6 +10,7 @@ C code points of a text, M tokens.
 
 import functools
 import unicodedata
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -27,7 +28,9 @@ CHARACTER_RANGES = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF90
 CHARACTER_CLASS = "".join(f"{chr(first)}-{chr(last)}" for first, last in CHARACTER_RANGES)
 
 # Classes of code points.
-_SPACE, _OTHER, _LOWER, _UPPER, _NUMBER, _MARK, _QUOTE, _CURRENCY, _ICON, _STOP, _HAN = range(11)
+_LOWER, _UPPER, _SPACE, _OTHER, _NUMBER, _MARK, _QUOTE, _CURRENCY, _ICON, _STOP, _HAN = range(11)
+_KINDS = {_LOWER: LETTER, _UPPER: LETTER, _SPACE: SYMBOL, _OTHER: SIGN, _NUMBER: DIGIT, _MARK: SYMBOL, _QUOTE: SYMBOL,
+          _CURRENCY: SIGN, _ICON: SIGN, _STOP: SYMBOL, _HAN: CHARACTER}  # fmt: skip
 _MARKS = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪§%=—–"
 _QUOTES = "'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧"
 _CURRENCIES = "$£€¥฿₽₴₩₦₹"
@@ -39,6 +42,7 @@ _ABBREVIATIONS = (
 )
 _LONGEST_ABBREVIATION = 6
 _MOST_SUFFIXES = 256
+_FNV, _PRIME = 0xCBF29CE484222325, 0x100000001B3
 
 
 def code_points(text: str) -> NDArray[np.uint32]:
@@ -46,28 +50,21 @@ def code_points(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
 
 
-def split(text: str) -> tuple[NDArray[np.uint32], Places, Places]:
-    """The code points [C] of a text, and where each token begins and ends, [M] each."""
-    codes = code_points(text)
-    classes, lower = _tables()
-    starts, ends = np.empty(len(codes), np.int32), np.empty(len(codes), np.int32)
-    count = _split(codes, classes, lower, abbreviations(), starts, ends)
-    return codes, starts[:count].copy(), ends[:count].copy()
+class Tokens(NamedTuple):
+    """Of each token, [M]: where it begins, its length in code points, its kind, and 64 bits of its code points in lower
+    case and as they are. totals, [2, 5]: tokens of each kind, and their code points."""
+
+    starts: Places
+    lengths: Places
+    kinds: NDArray[np.uint8]
+    hashes: Hashes
+    cased_hashes: Hashes
+    totals: NDArray[np.int64]
 
 
-def describe(
-    codes: NDArray[np.uint32], starts: Places, ends: Places
-) -> tuple[NDArray[np.uint8], Hashes, Hashes, NDArray[np.int64]]:
-    """Kind of each token, and 64 bits of its characters in lower case and as they are: [M] each.
-
-    With them the tokens of each kind and their characters, [2, 5].
-    """
-    classes, lower = _tables()
-    kinds = np.empty(len(starts), np.uint8)
-    hashes, cased = np.empty(len(starts), np.uint64), np.empty(len(starts), np.uint64)
-    totals = np.zeros((2, CHARACTER + 1), np.int64)
-    _describe(codes, starts, ends, classes, lower, kinds, hashes, cased, totals)
-    return kinds, hashes, cased, totals
+def tokenize(text: str) -> Tokens:
+    """The tokens of a text."""
+    return Tokens._make(_tokenize(code_points(text), *_tables(), abbreviations()))
 
 
 def lower_table() -> NDArray[np.uint32]:
@@ -76,8 +73,9 @@ def lower_table() -> NDArray[np.uint32]:
 
 
 @functools.cache
-def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
-    """Class and lower case of every code point below `_KNOWN`; the last entry of the classes stands for those above."""
+def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint32], NDArray[np.uint8]]:
+    """Class, lower case and kind (of a token of it alone) of every code point below `_KNOWN`; the last entry of classes
+    and kinds stands for those above."""
     classes, lower = np.full(_KNOWN + 1, _OTHER, np.uint8), np.arange(_KNOWN + 1, dtype=np.uint32)
     for code in range(_KNOWN):
         char = chr(code)
@@ -97,7 +95,9 @@ def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
     for first, last in CHARACTER_RANGES:
         part = classes[first : last + 1]
         part[part == _LOWER] = _HAN
-    return classes, lower
+    kinds = np.array([*_KINDS.values()], np.uint8)[classes]
+    kinds[:0x80][kinds[:0x80] == SIGN] = SYMBOL
+    return classes, lower, kinds
 
 
 @functools.cache
@@ -120,91 +120,110 @@ def mix(value):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _hash(codes, start, end, lower):  # type: ignore[no-untyped-def]
     """64 bits of codes[start:end] in lower case (FNV-1a, Fowler, Noll, Vo, over code points, then mixed)."""
-    value = np.uint64(0xCBF29CE484222325)
+    value = np.uint64(_FNV)
     for place in range(start, end):
         code = codes[place]
-        value = (value ^ np.uint64(lower[code] if code < _KNOWN else code)) * np.uint64(0x100000001B3)
+        value = (value ^ np.uint64(lower[code] if code < _KNOWN else code)) * np.uint64(_PRIME)
     return mix(value)
 
 
 @njit(cache=True, nogil=True)
-def _describe(codes, starts, ends, classes, lower, kinds, hashes, cased, totals):  # type: ignore[no-untyped-def]
-    for token in range(len(starts)):
-        kind = SYMBOL
-        value = np.uint64(0xCBF29CE484222325)
-        as_it_is = np.uint64(0xCBF29CE484222325)
-        for place in range(starts[token], ends[token]):
-            code = codes[place]
-            known = code if code < _KNOWN else _KNOWN
-            group = classes[known]
-            if group in (_LOWER, _UPPER):
-                kind = LETTER
-            elif group == _NUMBER and kind < DIGIT:
-                kind = DIGIT
-            elif kind == SYMBOL and code > 0x7F and group in (_OTHER, _ICON, _CURRENCY):
-                kind = SIGN
-            elif group == _HAN:
-                kind = CHARACTER
-            small = lower[known] if code < _KNOWN else code
-            value = (value ^ np.uint64(small)) * np.uint64(0x100000001B3)
-            as_it_is = (as_it_is ^ np.uint64(code)) * np.uint64(0x100000001B3)
-        kinds[token] = kind
-        totals[0, kind] += 1
-        totals[1, kind] += ends[token] - starts[token]
-        hashes[token] = mix(value)
-        cased[token] = mix(as_it_is)
+def _tokenize(codes, classes, lower, kinds, abbreviations):  # type: ignore[no-untyped-def]
+    """The fields of Tokens.
 
-
-@njit(cache=True, nogil=True)
-def _split(codes, classes, lower, abbreviations, starts, ends):  # type: ignore[no-untyped-def]
-    """Fill `starts` and `ends`; the number of tokens."""
-    groups = np.empty(len(codes), np.uint8)
-    for place in range(len(codes)):
-        groups[place] = classes[codes[place]] if codes[place] < _KNOWN else classes[_KNOWN]
+    Letters alone, or with one mark behind, are nearly all that stands between white space and make their tokens here.
+    """
     num_codes, count, here = len(codes), 0, 0
-    behind = np.empty((_MOST_SUFFIXES, 2), np.int64)
+    starts, ends, kind_of = np.empty(num_codes, np.int32), np.empty(num_codes, np.int32), np.empty(num_codes, np.uint8)
+    hashes, cased = np.empty(num_codes, np.uint64), np.empty(num_codes, np.uint64)
+    groups = np.empty(num_codes + 2, np.uint8)
+    groups[num_codes:] = _SPACE
+    for place in range(num_codes):
+        groups[place] = classes[min(codes[place], np.uint32(_KNOWN))]
+    behind, prime = np.empty((_MOST_SUFFIXES, 2), np.int64), np.uint64(_PRIME)
     while here < num_codes:
         if groups[here] == _SPACE:
             here += 1
             continue
-        first, is_plain = here, True
-        while here < num_codes:
-            group = groups[here]
-            if group == _SPACE:
-                break
-            is_plain &= group in (_LOWER, _UPPER)
+        first, before = here, count
+        value, as_it_is = np.uint64(_FNV), np.uint64(_FNV)
+        while groups[here] <= _UPPER:
+            value = (value ^ np.uint64(lower[codes[here]])) * prime
+            as_it_is = (as_it_is ^ np.uint64(codes[here])) * prime
             here += 1
-        if is_plain and here - first != 6:  # most words; of the others one is "cannot"
+        width, group = here - first, groups[here]
+        is_word = width > 0 and not (width == 6 and _is_cannot(codes, first))
+        if is_word and group != _SPACE:
+            is_word = groups[here + 1] == _SPACE and group in (_MARK, _QUOTE, _STOP)
+            if group == _STOP and is_word:
+                is_word = groups[here - 1] == _LOWER or (width > 1 and groups[here - 2] == _UPPER)
+                is_short = width < _LONGEST_ABBREVIATION
+                is_word &= not (is_short and is_abbreviation(codes, first, here + 1, lower, abbreviations))
+        if is_word:
+            starts[count], ends[count], kind_of[count] = first, here, LETTER
+            hashes[count], cased[count] = mix(value), mix(as_it_is)
+            before = count = count + 1
+            first = here
+        while groups[here] != _SPACE:
+            here += 1
+        if is_word and first < here:
             starts[count], ends[count] = first, here
             count += 1
-            continue
-        last, num_behind, goes_on = here, 0, True
-        while goes_on and first < last:
-            if is_abbreviation(codes, first, last, lower, abbreviations):
-                starts[count], ends[count] = first, last
-                count, first = count + 1, last
-                break
-            front = _front(codes, groups, first, last)
-            if front:
-                starts[count], ends[count] = first, first + front
-                count, first = count + 1, first + front
-            back = _back(codes, groups, first, last) if num_behind < _MOST_SUFFIXES else 0
-            if back:
-                behind[num_behind, 0], behind[num_behind, 1] = last - back, last
-                num_behind, last = num_behind + 1, last - back
-            goes_on = front + back > 0
-        if first < last:
-            count = _split_inside(codes, groups, lower, first, last, starts, ends, count)
-        while num_behind:
-            num_behind -= 1
-            starts[count], ends[count] = behind[num_behind, 0], behind[num_behind, 1]
-            count += 1
+        elif not is_word:
+            count = _split(codes, groups, lower, abbreviations, first, here, behind, starts, ends, count)
+        for token in range(before, count):
+            _describe(codes, lower, kinds, starts[token], ends[token], token, kind_of, hashes, cased)
+    totals = np.zeros((2, CHARACTER + 1), np.int64)
+    lengths = ends[:count] - starts[:count]
+    for token in range(count):
+        totals[0, kind_of[token]] += 1
+        totals[1, kind_of[token]] += lengths[token]
+    return starts[:count].copy(), lengths, kind_of[:count].copy(), hashes[:count].copy(), cased[:count].copy(), totals
+
+
+@njit(cache=True, nogil=True)
+def _describe(codes, lower, kinds, start, end, token, kind_of, hashes, cased):  # type: ignore[no-untyped-def]
+    known, prime = np.uint32(_KNOWN), np.uint64(_PRIME)
+    kind, value, as_it_is = SYMBOL, np.uint64(_FNV), np.uint64(_FNV)
+    for place in range(start, end):
+        code = codes[place]
+        new, small = kinds[min(code, known)], lower[code] if code < known else code
+        kind = new if new > kind or new == LETTER else kind
+        value = (value ^ np.uint64(small)) * prime
+        as_it_is = (as_it_is ^ np.uint64(code)) * prime
+    kind_of[token], hashes[token], cased[token] = kind, mix(value), mix(as_it_is)
+
+
+@njit(cache=True, nogil=True)
+def _split(codes, groups, lower, abbreviations, first, last, behind, starts, ends, count):  # type: ignore[no-untyped-def]
+    """Cut what stands between white space, codes[first:last]; the number of tokens so far."""
+    num_behind, goes_on = 0, True
+    while goes_on and first < last:
+        if is_abbreviation(codes, first, last, lower, abbreviations):
+            starts[count], ends[count] = first, last
+            count, first = count + 1, last
+            break
+        front = _front(codes, groups, first, last)
+        if front:
+            starts[count], ends[count] = first, first + front
+            count, first = count + 1, first + front
+        back = _back(codes, groups, first, last) if num_behind < _MOST_SUFFIXES else 0
+        if back:
+            behind[num_behind, 0], behind[num_behind, 1] = last - back, last
+            num_behind, last = num_behind + 1, last - back
+        goes_on = front + back > 0
+    if first < last:
+        count = _split_inside(codes, groups, lower, first, last, starts, ends, count)
+    while num_behind:
+        num_behind -= 1
+        starts[count], ends[count] = behind[num_behind, 0], behind[num_behind, 1]
+        count += 1
     return count
 
 
 @njit(cache=True, nogil=True)
 def _is_letter(group):  # type: ignore[no-untyped-def]
-    return group in (_LOWER, _UPPER)
+    return group <= _UPPER
 
 
 @njit(cache=True, nogil=True)

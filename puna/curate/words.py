@@ -2,18 +2,33 @@
 
 import functools
 import re
+from typing import cast
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from puna.curate.tokens import CHARACTER, CHARACTER_CLASS, DIGIT, LETTER, SIGN, SYMBOL, Hashes, describe, mix, split
+from puna.curate.lines import Lines
+from puna.curate.tokens import (
+    CHARACTER,
+    CHARACTER_CLASS,
+    DIGIT,
+    LETTER,
+    SIGN,
+    SYMBOL,
+    Hashes,
+    Places,
+    Tokens,
+    mix,
+    tokenize,
+)
 
 __all__ = ["CHARACTER", "CHARACTER_CLASS", "DIGIT", "LETTER", "SIGN", "SYMBOL", "Hashes", "Words", "count_words",
            "hash_words", "ngram_hashes"]  # fmt: skip
 
 _COUNTED = re.compile(f"[{CHARACTER_CLASS}]|[^\\s{CHARACTER_CLASS}]+")
-_BASE = 0x9E3779B97F4A7C15
+BASE = 0x9E3779B97F4A7C15
+"""Of the polynomials that are hashes of n-grams."""
 
 
 def count_words(text: str) -> int:
@@ -22,18 +37,51 @@ def count_words(text: str) -> int:
 
 
 class Words:
-    """The tokens of `text` (see tokens.py): kinds, lengths in characters, and hashes.
+    """A text with its tokens (see tokens.py) and its lines (see lines.py), each counted once, when first asked for.
 
     hashes: 64 bits of each token in lower case, equal for equal tokens in every text and process; cased_hashes: of the
-    token as it is. starts: the place of each token in the text. num_of_kind, chars_of_kind: lists by kind.
+    token as it is. starts: the place of each token in the text; lengths: in characters. num_of_kind, chars_of_kind:
+    lists by kind.
     """
 
     def __init__(self, text: str):
         self.text = text
-        codes, self.starts, ends = split(text)
-        self.lengths = ends - self.starts
-        self.kinds, self.hashes, self.cased_hashes, totals = describe(codes, self.starts, ends)
-        self.num_of_kind, self.chars_of_kind = totals.tolist()
+
+    @functools.cached_property
+    def lines(self) -> Lines:
+        return Lines(self.text)
+
+    @functools.cached_property
+    def tokens(self) -> Tokens:
+        return tokenize(self.text)
+
+    @property
+    def starts(self) -> Places:
+        return self.tokens.starts
+
+    @property
+    def lengths(self) -> Places:
+        return self.tokens.lengths
+
+    @property
+    def kinds(self) -> NDArray[np.uint8]:
+        return self.tokens.kinds
+
+    @property
+    def hashes(self) -> Hashes:
+        return self.tokens.hashes
+
+    @property
+    def cased_hashes(self) -> Hashes:
+        return self.tokens.cased_hashes
+
+    @functools.cached_property
+    def num_of_kind(self) -> list[int]:
+        return cast(list[int], self.tokens.totals[0].tolist())
+
+    @functools.cached_property
+    def chars_of_kind(self) -> list[int]:
+        return cast(list[int], self.tokens.totals[1].tolist())
 
     @functools.cached_property
     def is_word(self) -> NDArray[np.bool_]:
@@ -55,7 +103,7 @@ def ngram_hashes(hashes, n):  # type: ignore[no-untyped-def]
     """Hash of every run of `n` tokens, [max(0, M - n + 1)]: polynomials modulo 2^64, each from the one before."""
     count = max(0, len(hashes) - n + 1)
     keys = np.empty(count, np.uint64)
-    base, first = np.uint64(_BASE), np.uint64(1)
+    base, first = np.uint64(BASE), np.uint64(1)
     for _ in range(n):
         first *= base
     value = np.uint64(0)

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from puna.base.config import Config
+from puna.curate.lines import CHARACTERS, LONGEST, SENTENCES, START, WORDS, Lines
+from puna.curate.phrases import may_hold, phrase_ends
 from puna.curate.rules.check import Check
-from puna.curate.rules.lines import Lines
+from puna.curate.words import Words
 
 
 class C4(Config):
@@ -36,51 +39,81 @@ class C4(Config):
 
 _VARIANTS = {"datatrove": (3, 5), "dclm": (5, 3)}
 _POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+_PHRASE_ENDS = phrase_ends(("javascript", "lorem ipsum", *_POLICIES))
 _CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 _LINE_ENDS = (".", "?", "!", '"', "'", "”", "’", "。", "！", "？", "」")
 _ELLIPSES = ("...", "…", "……")
 
 
-def c4(text: str, rules: C4) -> tuple[str, Iterator[Check]]:
-    """The lines that C4 keeps, and the checks of the whole page.
+def c4(words: Words, rules: C4) -> tuple[str, Iterator[Check]]:
+    """The text of the lines that C4 keeps, and the checks of the whole page.
 
     Looked at are the lines that the line rules keep: a bracket in a menu drops no page.
     """
     least_words, least_sentences = _VARIANTS[rules.variant]
     least_words = least_words if rules.min_line_words is None else rules.min_line_words
     least_sentences = least_sentences if rules.min_sentences is None else rules.min_sentences
-    counted = Lines(text if rules.layout else "\n".join(text.splitlines()))
-    is_blank, num_words = counted.words == 0, counted.words + counted.characters
-    is_sound = (counted.longest <= rules.max_word_chars) | (counted.characters > 0)
-    stays = is_sound & ((counted.words >= least_words) | (num_words >= least_words)) & ~is_blank
-    lines, found = _looked_at(counted.lines, stays, text, rules)
-    num_sentences = int(np.maximum(counted.sentences[stays], 1).sum())
-    if rules.layout:
-        stays |= is_blank
-        kept = "\n".join(lines if stays.all() else itertools.compress(lines, stays.tolist()))
-        return re.sub(r"\n{3,}", "\n\n", kept).strip("\n"), _checks(found, num_sentences, least_sentences)
-    kept = "\n".join([line.strip() for line in itertools.compress(lines, stays.tolist())])
-    return kept.strip(), _checks(found, num_sentences, least_sentences)
+    lines = words.lines if rules.layout else words.lines.universal
+    stays = np.empty(len(lines), np.bool_)
+    num_stays, num_sentences = _sound_lines(lines.counts, least_words, rules.max_word_chars, stays)
+    looked_at, found = _looked_at(lines, stays, rules)
+    if looked_at:
+        num_stays, num_sentences = stays.sum(), np.maximum(lines.counts[SENTENCES, stays], 1).sum()
+    join = _with_layout if rules.layout else _without_layout
+    return join(lines, looked_at, stays, num_stays), _checks(found, int(num_sentences), least_sentences)
 
 
-def _looked_at(lines: list[str], stays: NDArray[np.bool_], text: str, rules: C4) -> tuple[list[str], dict[str, int]]:
+def _with_layout(lines: Lines, looked_at: list[str], stays: NDArray[np.bool_], num_stays: int) -> str:
+    text, totals = lines.text, lines.totals
+    if looked_at or num_stays + totals.blank < len(lines):
+        stays |= lines.counts[WORDS] == 0
+        text = "\n".join(itertools.compress(looked_at or text.split("\n"), stays.tolist()))
+    if "\n\n\n" in text:
+        text = re.sub(r"\n{3,}", "\n\n", text)
+    return text.strip("\n")
+
+
+def _without_layout(lines: Lines, looked_at: list[str], stays: NDArray[np.bool_], num_stays: int) -> str:
+    if looked_at:
+        return "\n".join([line.strip() for line in itertools.compress(looked_at, stays.tolist())]).strip()
+    text = lines.text
+    starts, ends = lines.counts[START:, stays].tolist()
+    return "\n".join([text[start:end] for start, end in zip(starts, ends, strict=True)])
+
+
+@njit(cache=True, nogil=True)
+def _sound_lines(counts, least_words, max_word_chars, stays):  # type: ignore[no-untyped-def]
+    """Fill `stays`: whether a line has words enough and none too long. How many do, and their sentences."""
+    num_stays = num_sentences = 0
+    for line in range(len(stays)):
+        words, characters = counts[WORDS, line], counts[CHARACTERS, line]
+        is_sound = counts[LONGEST, line] <= max_word_chars or characters > 0
+        stays[line] = words > 0 and is_sound and words + characters >= least_words
+        if stays[line]:
+            num_stays += 1
+            num_sentences += max(1, counts[SENTENCES, line])
+    return num_stays, num_sentences
+
+
+def _looked_at(lines: Lines, stays: NDArray[np.bool_], rules: C4) -> tuple[list[str], dict[str, int]]:
     """The lines without citations; those that their words send away are taken off `stays`; what drops the page.
 
-    What the whole text does not hold is not looked for line by line.
+    What the whole text does not hold is not looked for line by line: without any of it, no lines.
     """
-    lowered, found = text.lower(), dict[str, int]()
+    text, found = lines.text, dict[str, int]()
+    lowered = text.lower() if may_hold(lines.codes, _PHRASE_ENDS) else ""
     cites = rules.citations and "[" in text
-    asked = (("lorem ipsum", rules.lorem_ipsum), ("{", rules.curly_bracket))
-    drops = [word for word, is_asked in asked if is_asked and word in lowered]
+    drops = ["lorem ipsum"] if rules.lorem_ipsum and "lorem ipsum" in lowered else []
+    drops += ["{"] if rules.curly_bracket and "{" in text else []
     unwanted = (("javascript",) if rules.javascript else ()) + (_POLICIES if rules.policy else ())
-    unwanted = tuple(words for words in unwanted if words in lowered)
+    unwanted = tuple(words for words in unwanted if words in lowered) if lowered else ()
     if not (cites or drops or unwanted or rules.terminal_punctuation):
-        return lines, found
-    lines = list(lines)
+        return [], found
+    texts = text.split("\n")
     for number in np.flatnonzero(stays).tolist():
-        if cites and "[" in lines[number]:
-            lines[number] = _CITATION.sub("", lines[number]).rstrip()
-        bare = lines[number].strip()
+        if cites and "[" in texts[number]:
+            texts[number] = _CITATION.sub("", texts[number]).rstrip()
+        bare = texts[number].strip()
         if rules.terminal_punctuation and (not bare.endswith(_LINE_ENDS) or bare.endswith(_ELLIPSES)):
             stays[number] = False
             continue
@@ -94,7 +127,7 @@ def _looked_at(lines: list[str], stays: NDArray[np.bool_], text: str, rules: C4)
             found["curly_bracket"] = found.get("curly_bracket", 0) + 1
         if any(words in small for words in unwanted):
             stays[number] = False
-    return lines, found
+    return texts, found
 
 
 def _checks(found: dict[str, int], num_sentences: int, least_sentences: int) -> Iterator[Check]:

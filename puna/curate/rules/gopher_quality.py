@@ -12,8 +12,6 @@ from puna.curate.language.detect import STOP_WORDS
 from puna.curate.rules.check import Check
 from puna.curate.words import CHARACTER, DIGIT, LETTER, SIGN, Words, hash_words
 
-_BULLETS, _DATATROVE_BULLETS = tuple("•‣▶◀◦■□▪▫●○–*-"), ("•", "-")
-_ELLIPSES = ("...", "…", "……")
 _STOP_WORDS = {
     "en": frozenset(("the", "be", "to", "of", "and", "that", "have", "with")),
     "zh": frozenset("的了是在我有和不人这中大上个一"),
@@ -55,13 +53,13 @@ def gopher_quality(words: Words, language: str, limits: GopherQuality) -> Iterat
         yield Check("word length", "max_word_length", length, most=limits.max_word_length)
     num_all = len(words.kinds) if as_datatrove else num_words
     yield Check("hashes", "max_hashes_per_word", text.count("#") / num_all, most=limits.max_hashes_per_word)
-    ellipses = (text.count("...") + text.count("…")) / num_all
-    yield Check("ellipses", "max_ellipses_per_word", ellipses, most=limits.max_ellipses_per_word)
-    lines = text.splitlines() if as_datatrove else [line for line in text.split("\n") if line.strip()]
-    bullets = _DATATROVE_BULLETS if as_datatrove else _BULLETS
-    listed = sum(1 for line in lines if line.lstrip().startswith(bullets)) / len(lines)
+    lines = words.lines.universal if as_datatrove else words.lines
+    totals = lines.totals
+    yield Check("ellipses", "max_ellipses_per_word", totals.ellipses / num_all, most=limits.max_ellipses_per_word)
+    num_lines = len(lines) if as_datatrove else len(lines) - totals.blank
+    listed = (totals.datatrove_bulleted if as_datatrove else totals.bulleted) / num_lines
     yield Check("bullet lines", "max_bullet_lines", listed, most=limits.max_bullet_lines)
-    cut = sum(1 for line in lines if line.rstrip().endswith(_ELLIPSES)) / len(lines) if ellipses else 0.0
+    cut = totals.trailing_off / num_lines
     yield Check("ellipsis lines", "max_ellipsis_lines", cut, most=limits.max_ellipsis_lines)
     letters = (words.num_of_kind[LETTER] + num_characters) / num_all
     yield Check("words without letters", "min_letter_words", letters, least=limits.min_letter_words)
@@ -75,14 +73,14 @@ def num_stop_words(words: Words, language: str, limits: GopherQuality) -> int:
     if known is None:
         return limits.min_stop_words
     found = words.cased_hashes if limits.variant == "datatrove" else words.hashes
-    counts = _occurrences(found, known)
-    return int(counts.sum() if limits.variant == "dclm" else np.count_nonzero(counts))
+    distinct, occurrences = _occurrences(found, known)
+    return int(occurrences if limits.variant == "dclm" else distinct)
 
 
 @njit(cache=True, nogil=True)
 def _occurrences(found, known):  # type: ignore[no-untyped-def]
-    """How often each of the sorted hashes `known` is among `found`."""
-    counts = np.zeros(len(known), np.int64)
+    """How many of the sorted hashes `known` are among `found`, and how many of `found` they are."""
+    occurs, occurrences = np.zeros(len(known), np.bool_), 0
     low_bits, one = np.uint64(0), np.uint64(1)
     for key in known:
         low_bits |= one << (key & np.uint64(63))
@@ -90,8 +88,9 @@ def _occurrences(found, known):  # type: ignore[no-untyped-def]
         if low_bits >> (key & np.uint64(63)) & one:  # seven of eight tokens are none by these bits alone
             place = np.searchsorted(known, key)
             if place < len(known) and known[place] == key:
-                counts[place] += 1
-    return counts
+                occurs[place] = True
+                occurrences += 1
+    return occurs.sum(), occurrences
 
 
 @functools.cache

@@ -6,7 +6,6 @@ M tokens of a text.
 """
 
 import functools
-import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from puna.base.config import Config
+from puna.curate.lines import Lines
 from puna.curate.rules.check import Check
-from puna.curate.words import CHARACTER, Words, ngram_hashes
-
-_BREAKS = re.compile(r"\n{2,}")
+from puna.curate.tokens import mix
+from puna.curate.words import BASE, CHARACTER, Words
 
 
 class GopherRepetition(Config):
@@ -44,62 +43,48 @@ class GopherRepetition(Config):
 
 def gopher_repetition(words: Words, limits: GopherRepetition) -> Iterator[Check]:
     """Paragraphs, lines, the commonest short n-grams, repeated long ones."""
-    text = words.text
-    if not text:
+    if not words.text:
         return
-    for name, parts in (("paragraph", _paragraphs(text.strip())), ("line", _lines(text))):
-        share, chars = _repeated(parts)
-        setting = f"duplicate_{name}s"
-        yield Check(f"duplicate {name}s", setting, share, most=getattr(limits, setting))
-        setting = f"duplicate_{name}_chars"
-        yield Check(f"duplicate {name} characters", setting, chars / len(text), most=getattr(limits, setting))
+    num_chars = len(words.text)
+    copies, blocks, chars = _paragraphs(words)
+    yield Check("duplicate paragraphs", "duplicate_paragraphs", copies / blocks, most=limits.duplicate_paragraphs)
+    most = limits.duplicate_paragraph_chars
+    yield Check("duplicate paragraph characters", "duplicate_paragraph_chars", chars / num_chars, most=most)
+    copies, blocks, chars = _lines(words.lines)
+    yield Check("duplicate lines", "duplicate_lines", copies / blocks, most=limits.duplicate_lines)
+    most = limits.duplicate_line_chars
+    yield Check("duplicate line characters", "duplicate_line_chars", chars / num_chars, most=most)
     yield from _ngram_checks(words, limits)
 
 
-def repeated_chars(lines: list[str]) -> int:
-    """Characters of the lines that occurred before."""
-    seen: set[str] = set()
-    total = 0
-    for line in lines:
-        if line in seen:
-            total += len(line)
-        seen.add(line)
-    return total
+def _paragraphs(words: Words) -> tuple[int, int, int]:
+    """Paragraphs of the text without white space around it: those that occurred before, all, characters of copies."""
+    bare = words.text.strip()
+    totals = (words.lines if bare is words.text else Lines(bare)).totals
+    return totals.paragraph_copies, max(1, totals.paragraphs), totals.chars_in_paragraph_copies
 
 
-def _paragraphs(text: str) -> list[str]:
-    return _BREAKS.split(text) if "\n\n\n" in text else text.split("\n\n")  # the second is ten times as fast
-
-
-def _lines(text: str) -> list[str]:
+def _lines(lines: Lines) -> tuple[int, int, int]:
     """Parts between line breaks, of which several are one; a break in front or behind leaves an empty part there."""
-    lines = text.split("\n")
-    return [line for place, line in enumerate(lines) if line or place in (0, len(lines) - 1)]
-
-
-def _repeated(blocks: list[str]) -> tuple[float, int]:
-    """The share of the blocks that occurred before, and their characters."""
-    return (len(blocks) - len(set(blocks))) / len(blocks), repeated_chars(blocks)
+    totals, text = lines.totals, lines.text
+    num_empty = text.startswith("\n") + text.endswith("\n")
+    return totals.copies + (num_empty == 2), len(lines) - totals.empty + num_empty, totals.chars_in_copies
 
 
 def _ngram_checks(words: Words, limits: GopherRepetition) -> Iterator[Check]:
     by_character = words.num_of_kind[CHARACTER] > len(words.kinds) // 2
     scale, gap = (2, 0) if by_character else (1, 1)
     hashes = words.cased_hashes if limits.variant == "datatrove" else words.hashes
-    whole = limits.variant != "dclm"
-    num_chars = len(words.text) if whole else max(1, sum(words.chars_of_kind))
-    table = _table(len(hashes))
+    is_dclm = limits.variant == "dclm"
+    num_chars = max(1, sum(words.chars_of_kind)) if is_dclm else len(words.text)
     least = 1 if limits.variant == "datatrove" else 2
-    sizes = np.array([n * scale for n in limits.top_ngrams], np.int64)
-    tops = _top_chars(hashes, words.lengths, sizes, gap if whole else 0, least, *table).tolist()
-    for (n, limit), chars in zip(limits.top_ngrams.items(), tops, strict=True):
-        yield Check(*_names("top {}-gram", "top_ngrams", n), chars / num_chars, most=limit)
-    none_left = False
+    tops, duplicates = _sizes(tuple(limits.top_ngrams), scale), _sizes(tuple(limits.duplicate_ngrams), scale)
+    chars = _repeated_chars(hashes, words.lengths, tops, duplicates, 0 if is_dclm else gap, least, is_dclm).tolist()
+    for n, limit in limits.top_ngrams.items():
+        yield Check(*_names("top {}-gram", "top_ngrams", n), chars[0][n * scale] / num_chars, most=limit)
     for n, limit in sorted(limits.duplicate_ngrams.items()):
-        count = _skipped_chars if whole else _covered_chars
-        chars = 0 if none_left else count(hashes, words.lengths, n * scale, *table)
-        none_left = chars == 0  # no repeated run of n tokens, so none of more
-        yield Check(*_names("duplicate {}-grams", "duplicate_ngrams", n), chars / num_chars, most=limit)
+        share = chars[1][n * scale] / num_chars
+        yield Check(*_names("duplicate {}-grams", "duplicate_ngrams", n), share, most=limit)
 
 
 @functools.cache
@@ -107,75 +92,107 @@ def _names(reason: str, setting: str, n: int) -> tuple[str, str]:
     return reason.format(n), f"{setting}.{n}"
 
 
-def _table(num_tokens: int) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int32]]:
-    """An open hash table for the n-grams of M tokens, used again for every n: the key, the place of its first
-    occurrence (-1 in a free slot) and the number of occurrences in each slot; a power of two, at most half full."""
-    size = max(16, 1 << (2 * num_tokens).bit_length())
-    return np.empty(size, np.uint64), np.empty(size, np.int32), np.empty(size, np.int32)
+@functools.cache
+def _sizes(ns: tuple[int, ...], scale: int) -> NDArray[np.int64]:
+    return np.array(sorted(n * scale for n in ns), np.int64)
 
 
 @njit(cache=True, nogil=True)
-def _slot(keys, places, key):  # type: ignore[no-untyped-def]
-    """Where `key` is or would be."""
-    mask = np.uint64(len(keys) - 1)
-    slot = key & mask
-    while places[slot] >= 0 and keys[slot] != key:
-        slot = (slot + np.uint64(1)) & mask
-    return slot
+def _repeated_chars(hashes, lengths, tops, duplicates, gap, least, is_dclm):  # type: ignore[no-untyped-def]
+    """Characters, [2, n]. Row 0, for each n of `tops`: of all copies of the commonest n-gram (of several the first),
+    its tokens joined by `gap` spaces, none if it occurs less than `least` times. Row 1, for each n of `duplicates`: of
+    the n-grams that occurred before.
 
-
-@njit(cache=True, nogil=True)
-def _top_chars(hashes, lengths, sizes, gap, least, keys, places, counts):  # type: ignore[no-untyped-def]
-    """For each n of `sizes` the characters of all copies of the commonest n-gram (of several the first).
-
-    The tokens of one are joined by `gap` spaces; one that occurs less than `least` times counts as none.
+    An n-gram that comes again begins where a shorter one does: what occurs once is not looked at for a larger n.
     """
-    chars = np.zeros(len(sizes), np.int64)
-    for number in range(len(sizes)):
-        places[:] = -1
-        best, most, grams = 0, 0, ngram_hashes(hashes, sizes[number])
-        for place in range(len(grams)):
-            slot = _slot(keys, places, grams[place])
-            if places[slot] < 0:
-                keys[slot], places[slot], counts[slot] = grams[place], place, 0
-            counts[slot] += 1
-            if counts[slot] > most or (counts[slot] == most and places[slot] < best):
-                best, most = places[slot], counts[slot]
-        if most >= least:
-            chars[number] = (lengths[best : best + sizes[number]].sum() + gap * (sizes[number] - 1)) * most
+    num_tokens, last = len(hashes), max(tops.max() if len(tops) else 0, duplicates.max() if len(duplicates) else 0)
+    chars, is_asked = np.zeros((2, last + 1), np.int64), np.zeros((2, last + 1), np.bool_)
+    for n in tops:
+        is_asked[0, n] = True
+    for n in duplicates:
+        is_asked[1, n] = True
+    places = np.arange(num_tokens)  # where the n-grams that are left begin
+    keys = np.zeros(num_tokens, np.uint64)  # and their hashes, polynomials modulo 2^64
+    grams = np.empty(num_tokens, np.int32)  # and what they are: equal ones have one number, from 0 as they first occur
+    firsts, counts = np.empty(num_tokens, np.int32), np.empty(num_tokens, np.int32)  # of each gram
+    table = np.empty(_table_size(num_tokens), np.int32)
+    left = num_tokens
+    for n in range(1, last + 1):
+        if left and places[left - 1] + n > num_tokens:
+            left -= 1
+        for i in range(left):
+            keys[i] = keys[i] * np.uint64(BASE) + hashes[places[i] + n - 1]
+        if not (is_asked[0, n] or is_asked[1, n]):
+            continue
+        num_grams = _number(keys[:left], table, grams, firsts, counts)
+        if is_asked[0, n] and num_tokens >= n:
+            best, most = 0, 1
+            for gram in range(num_grams):
+                if counts[gram] > most:
+                    best, most = places[firsts[gram]], counts[gram]
+            if most >= least:
+                chars[0, n] = (lengths[best : best + n].sum() + gap * (n - 1)) * most
+        if is_asked[1, n]:
+            if is_dclm:
+                chars[1, n] = _covered_chars(lengths, n, places[:left], grams, counts)
+            else:
+                chars[1, n] = _skipped_chars(lengths, n, places[:left], grams, firsts)
+        kept = 0
+        for i in range(left):
+            if counts[grams[i]] > 1:
+                places[kept], keys[kept] = places[i], keys[i]
+                kept += 1
+        left = kept
     return chars
 
 
 @njit(cache=True, nogil=True)
-def _skipped_chars(hashes, lengths, n, keys, places, counts):  # type: ignore[no-untyped-def]
+def _table_size(num_keys):  # type: ignore[no-untyped-def]
+    """Slots of an open hash table that is at most half full; a power of two."""
+    size = 16
+    while size < 2 * num_keys:
+        size *= 2
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _number(keys, table, grams, firsts, counts):  # type: ignore[no-untyped-def]
+    """Number the n-grams with these hashes; how many different ones there are. Fills grams, firsts and counts."""
+    size, num_grams = _table_size(len(keys)), 0
+    mask = np.uint64(size - 1)
+    table[:size] = -1
+    for i in range(len(keys)):
+        slot = mix(keys[i]) & mask
+        while table[slot] >= 0 and keys[firsts[table[slot]]] != keys[i]:
+            slot = (slot + np.uint64(1)) & mask
+        if table[slot] < 0:
+            table[slot], firsts[num_grams], counts[num_grams] = num_grams, i, 0
+            num_grams += 1
+        grams[i] = table[slot]
+        counts[grams[i]] += 1
+    return num_grams
+
+
+@njit(cache=True, nogil=True)
+def _skipped_chars(lengths, n, places, grams, firsts):  # type: ignore[no-untyped-def]
     """Characters of the n-grams that occurred before, each found left to right and then skipped."""
-    places[:] = -1
-    grams = ngram_hashes(hashes, n)
-    place = total = 0
-    while place < len(grams):
-        slot = _slot(keys, places, grams[place])
-        if places[slot] < 0:
-            keys[slot], places[slot] = grams[place], place
-            place += 1
-        else:
-            total += lengths[place : place + n].sum()
-            place += n
+    total = skipped_to = 0
+    for i in range(len(places)):
+        if places[i] < skipped_to:
+            continue
+        if firsts[grams[i]] < 0:
+            total += lengths[places[i] : places[i] + n].sum()
+            skipped_to = places[i] + n
+        firsts[grams[i]] = -1
     return total
 
 
 @njit(cache=True, nogil=True)
-def _covered_chars(hashes, lengths, n, keys, places, counts):  # type: ignore[no-untyped-def]
+def _covered_chars(lengths, n, places, grams, counts):  # type: ignore[no-untyped-def]
     """Characters under any n-gram that occurs more than once, each counted once."""
-    places[:] = -1
-    grams = ngram_hashes(hashes, n)
-    for place in range(len(grams)):
-        slot = _slot(keys, places, grams[place])
-        if places[slot] < 0:
-            keys[slot], places[slot], counts[slot] = grams[place], place, 0
-        counts[slot] += 1
-    total, covered_to = 0, 0
-    for place in range(len(grams)):
-        if counts[_slot(keys, places, grams[place])] > 1:
-            total += lengths[max(place, covered_to) : place + n].sum()
-            covered_to = place + n
+    total = covered_to = 0
+    for i in range(len(places)):
+        if counts[grams[i]] > 1:
+            total += lengths[max(places[i], covered_to) : places[i] + n].sum()
+            covered_to = places[i] + n
     return total

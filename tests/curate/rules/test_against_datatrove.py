@@ -22,8 +22,8 @@ def ours(text: str) -> dict[str, str | None]:
     return {
         "gopher_repetition": first_failure(gopher_repetition(words, GopherRepetition(variant="datatrove"))),
         "gopher_quality": first_failure(gopher_quality(words, "en", GopherQuality(variant="datatrove"))),
-        "c4": first_failure(c4(text, C4(variant="datatrove", layout=False))[1]),
-        "fineweb": first_failure(fineweb(text, lambda: words, FineWeb(variant="datatrove"))),
+        "c4": first_failure(c4(words, C4(variant="datatrove", layout=False))[1]),
+        "fineweb": first_failure(fineweb(words, FineWeb(variant="datatrove"))),
     }
 
 

@@ -4,12 +4,13 @@ import pytest
 
 from puna.curate.rules.c4 import C4, c4
 from puna.curate.rules.check import first_failure
+from puna.curate.words import Words
 
 SENTENCE = "The mill stands by the river."
 
 
 def kept_by(text: str, **rules: object) -> tuple[str, str | None]:
-    kept, checks = c4(text, C4.model_validate(rules))
+    kept, checks = c4(Words(text), C4.model_validate(rules))
     return kept, first_failure(checks)
 
 

@@ -13,7 +13,7 @@ SENTENCES = [
 
 def verdict(lines: list[str], **limits: object) -> str | None:
     text = "\n".join(lines)
-    return first_failure(fineweb(text, lambda: Words(text), FineWeb.model_validate(limits)))
+    return first_failure(fineweb(Words(text), FineWeb.model_validate(limits)))
 
 
 @pytest.mark.parametrize(("ended", "reason"), [(3, None), (2, "lines without an end")])
