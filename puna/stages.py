@@ -6,6 +6,7 @@ STAGES: dict[str, Stage] = {
     "world": Stage("puna.world.village", "WorldConfig", seeded=True),
     "curate": Stage("puna.curate.pipeline", "CurateConfig"),
     "languages": Stage("puna.curate.language.model", "LanguagesConfig", seeded=True),
+    "thresholds": Stage("puna.curate.language.thresholds", "ThresholdsConfig"),
     "tokenizer": Stage("puna.tokenizer.train", "TokenizerConfig"),
     "tokens": Stage("puna.tokenizer.shards", "TokensConfig"),
     "pretrain": Stage("puna.pretrain.run", "PretrainConfig", seeded=True),

@@ -8,8 +8,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
+import pydantic
 from pydantic import Field
 
 from puna.base.config import Config, Hardware
@@ -61,6 +62,10 @@ class CurateConfig(Config):
     fineweb: FineWeb = FineWeb()
     refinedweb: RefinedWeb = RefinedWeb()
     repeated_lines: RepeatedLines = RepeatedLines()
+    by_language: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """For documents of a language other settings of rules, or fewer `rules`.
+
+    {th: {gopher_quality: {max_word_length: 40}}}; a `thresholds` stage makes them from reference text."""
     decontaminate: Decontaminate = Decontaminate()
     """For the input `exams`; without it nothing is looked for."""
     blocked_words: tuple[str, ...] = ()
@@ -94,6 +99,25 @@ class CurateConfig(Config):
     engine: Annotated[Literal["local", "ray"], Hardware] = "local"
     """Where workers run: on this machine, or as actors of a Ray cluster (RAY_ADDRESS, else a local one)."""
 
+    @pydantic.model_validator(mode="after")
+    def _languages_are_sound(self) -> Self:
+        for language in self.by_language:
+            self.for_language(language)
+        return self
+
+    def for_language(self, language: str) -> Self:
+        """These settings as they are for documents of a language. Raises ValueError for what no rule knows."""
+        values = self.model_dump()
+        for name, changed in values.pop("by_language").get(language, {}).items():
+            if name == "rules" and set(changed) <= set(self.rules):
+                values[name] = [rule for rule in self.rules if rule in changed]
+            elif name in get_args(RuleName) and isinstance(changed, dict) and isinstance(values.get(name), dict):
+                values[name] = values[name] | changed
+            else:
+                known = f"settings of rules ({', '.join(get_args(RuleName))}) or some of `rules`"
+                raise ValueError(f"by_language.{language}: expected {known}, came {name}: {changed}")
+        return type(self).model_validate(values)
+
 
 _WARM_UP = "The miller and his sons have a mill that stands by the river. They're at home.\n\nIt is old, 1,200 years."
 
@@ -123,21 +147,27 @@ class Cleaner:
         self._identify = LanguageModel.load(languages).identify if languages else detect_language
         self._exams = ExamIndex(exams, config.decontaminate) if exams else None
         self._blocked = BlockedWords(blocked_entries(config.blocked_words))
-        self._rules: dict[str, Callable[[_Way], Iterator[Check]]] = {
-            "encoding": self._encoding,
-            "c4": self._c4,
-            "blocked": self._block,
-            "gopher_quality": lambda way: gopher_quality(way.words(), way.row.lang, config.gopher_quality),
-            "gopher_repetition": lambda way: gopher_repetition(way.words(), config.gopher_repetition),
-            "refinedweb": self._refinedweb,
-            "repeated_lines": self._repeated_lines,
-            "fineweb": lambda way: fineweb(way.words(), config.fineweb),
-        }
+        self._rules_of_all = self._rules(config)
+        self._rules_of = {name: self._rules(config.for_language(name)) for name in config.by_language}
         self._steps: dict[str, Callable[[_Way], str | None]] = {
             "read": _readable,
             "extract": self._extract,
             "language": self._language,
         }
+
+    def _rules(self, config: CurateConfig) -> "_Rules":
+        """What each rule asks of a document, in the order of `config.rules`."""
+        every: _Rules = {
+            "encoding": self._encoding,
+            "c4": lambda way: _c4(way, config.c4),
+            "blocked": self._block,
+            "gopher_quality": lambda way: gopher_quality(way.words(), way.row.lang, config.gopher_quality),
+            "gopher_repetition": lambda way: gopher_repetition(way.words(), config.gopher_repetition),
+            "refinedweb": lambda way: _refinedweb(way, config.refinedweb),
+            "repeated_lines": lambda way: _repeated_lines(way, config.repeated_lines),
+            "fineweb": lambda way: fineweb(way.words(), config.fineweb),
+        }
+        return {name: every[name] for name in config.rules}
 
     def clean(self, record: Record) -> Row:
         """The row of a record, dropped by the first step that gives a reason."""
@@ -152,15 +182,16 @@ class Cleaner:
     def checks(self, text: str, lang: str, form: str = "html", since: str = "") -> Iterator[tuple[str, Check]]:
         """All checks of an extracted text by rule, in the order of `rules`, from the rule `since` on."""
         way = _Way(Record("", "", form, text), Row("", "", "", text=text, lang=lang))
-        names = list(self.config.rules)
+        rules = self._rules_for(way)
+        names = list(rules)
         for name in names[names.index(since) if since in names else 0 :]:
-            for check in self._rules[name](way):
+            for check in rules[name](way):
                 yield name, check
 
     def warm_up(self) -> None:
         """Compile, or load from the cache, what numba compiles: it must not count as the time of a record."""
         way = _Way(Record("", "", "html", ""), Row("", "", "", text=_WARM_UP, lang="en"))
-        for rule in self._rules.values():
+        for rule in self._rules_of_all.values():
             list(rule(way))
         self._contamination(way)
         self._finish(way)
@@ -171,10 +202,13 @@ class Cleaner:
         for name, step in self._steps.items():
             if reason := step(way):
                 return f"{name}:{reason}"
-        for name in self.config.rules:
-            if reason := first_failure(self._rules[name](way)):
+        for name, rule in self._rules_for(way).items():
+            if reason := first_failure(rule(way)):
                 return f"{name}:{reason}"
         return self._contamination(way)
+
+    def _rules_for(self, way: _Way) -> "_Rules":
+        return self._rules_of.get(way.row.lang, self._rules_of_all)
 
     def _contamination(self, way: _Way) -> str:
         match = self._exams.best(way.words()) if self._exams else None
@@ -203,19 +237,6 @@ class Cleaner:
     def _encoding(self, way: _Way) -> Iterator[Check]:
         yield Check("mojibake", "max_damaged_chars", damaged_share(way.row.text), most=self.config.max_damaged_chars)
 
-    def _c4(self, way: _Way) -> Iterator[Check]:
-        if way.record.form != "text":
-            way.row.text, checks = c4(way.words(), self.config.c4)
-            yield from checks
-
-    def _refinedweb(self, way: _Way) -> Iterator[Check]:
-        way.row.text, checks = refinedweb(way.row.text, self.config.refinedweb)
-        yield from checks
-
-    def _repeated_lines(self, way: _Way) -> Iterator[Check]:
-        way.row.text, checks = repeated_lines(way.words(), self.config.repeated_lines)
-        yield from checks
-
     def _block(self, way: _Way) -> Iterator[Check]:
         count = self._blocked.count(way.words())
         yield Check("blocked words", "max_blocked_words", count, most=self.config.max_blocked_words)
@@ -234,6 +255,25 @@ class Cleaner:
             row.bands = band_keys(signature(way.words().word_hashes, minhash), minhash).tobytes()
         if self.config.max_line_copies:
             row.line_keys, row.line_words = line_keys(row.text, row.lang).tobytes(), line_words(row.text).tobytes()
+
+
+_Rules = dict[str, Callable[[_Way], Iterator[Check]]]
+
+
+def _c4(way: _Way, limits: C4) -> Iterator[Check]:
+    if way.record.form != "text":
+        way.row.text, checks = c4(way.words(), limits)
+        yield from checks
+
+
+def _refinedweb(way: _Way, limits: RefinedWeb) -> Iterator[Check]:
+    way.row.text, checks = refinedweb(way.row.text, limits)
+    yield from checks
+
+
+def _repeated_lines(way: _Way, limits: RepeatedLines) -> Iterator[Check]:
+    way.row.text, checks = repeated_lines(way.words(), limits)
+    yield from checks
 
 
 def blocked_entries(entries: Iterable[str]) -> list[str]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from puna.base.config import read_yaml, validate
 from puna.base.errors import DataError
 from puna.base.files import read_json, write_json
 from puna.base.output import Inputs, StageOutput
@@ -26,6 +27,7 @@ from puna.curate.clean import MASKED_COLUMNS, CurateConfig
 from puna.curate.dedup.common_lines import without_common
 from puna.curate.engines.choose import open_pool
 from puna.curate.engines.pool import Job
+from puna.curate.language.thresholds import THRESHOLDS_FILE
 from puna.curate.parts import ROW_SCHEMA, Buckets, encode_table, read_parts, seconds_of_part, write_part
 from puna.curate.read.records import Record, read_file
 from puna.curate.read.sources import READABLE, InputFile, list_inputs
@@ -47,11 +49,13 @@ _REJECTS = pa.schema(
 def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
     """Curate the inputs `crawl` (files or folders); pages that hold items of `exams` go; `truth` measures the result.
 
-    With the input `languages`, a stage of that kind, its model tells the language of a page. With `corpus`, an earlier
-    curate artifact, the result is its documents and the crawl's together, as if both had been curated at once.
+    Further inputs: `languages`, a stage of that kind, whose model tells the language of a page; `thresholds`, of that
+    kind, with settings by language (those of `by_language` go before); `corpus`, an earlier curate artifact: then the
+    result is its documents and the crawl's together, as if both had been curated at once.
 
     Raises DataError if nothing can be read or nothing is kept, InputError for a file of unknown kind.
     """
+    config = _with_thresholds(config, inputs)
     files, skipped_files = list_inputs(inputs.many("crawl"))
     if inputs.has("corpus"):
         check_index(inputs.one("corpus"), config)
@@ -79,6 +83,14 @@ def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
             counts = {**selection.counts, "funnel": selection.funnel, "ledger": make_ledger(selection)}
             write_json(unit.path, make_report(out.path, config, counts, listing, skipped_files, inputs))
     show_report(out.path, listing["seconds"], out)
+
+
+def _with_thresholds(config: CurateConfig, inputs: Inputs) -> CurateConfig:
+    if not inputs.has("thresholds"):
+        return config
+    fitted = read_yaml(inputs.one("thresholds") / THRESHOLDS_FILE)["by_language"]
+    values = config.model_dump() | {"by_language": fitted | config.by_language}
+    return validate(CurateConfig, values, str(inputs.one("thresholds")))
 
 
 def _clean_all(

@@ -38,6 +38,8 @@ def make_report(
         "file_bytes": listing["file_bytes"],
         "words_are": _WORDS_NOTE,
     }
+    if inputs.has("thresholds"):
+        report["by_language"] = config.by_language
     if inputs.has("exams"):
         report["exams"] = _exams(folder, inputs.many("exams"))
     if inputs.has("truth"):

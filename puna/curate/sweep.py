@@ -48,11 +48,7 @@ def sweep(folder: Path) -> list[Sweep]:
 
     Raises DataError if the folder is no finished curate stage.
     """
-    if not (folder / "manifest.json").is_file():
-        raise DataError(
-            f"expected a finished curate stage at {folder}, found none; run puna curate INPUT... --out first"
-        )
-    config = CurateConfig.model_validate(read_json(folder / "manifest.json")["config"])
+    config = settings_of(folder)
     cleaner, found = Cleaner(config), dict[tuple[str, str], Sweep]()
     for row in read_rejects(folder):
         verdict = judge(cleaner, row)
@@ -64,6 +60,17 @@ def sweep(folder: Path) -> list[Sweep]:
         if verdict.is_alone:
             one.values.append((verdict.check.value, words))
     return sorted(found.values(), key=lambda one: (-one.kept_at(None)[1], one.rule, one.setting))
+
+
+def settings_of(folder: Path) -> CurateConfig:
+    """What a curate artifact was made with. Raises DataError if the folder is none."""
+    if not (folder / "manifest.json").is_file():
+        raise DataError(
+            f"expected a finished curate stage at {folder}, found none; run puna curate INPUT... --out first"
+        )
+    config = read_json(folder / "manifest.json")["config"]
+    fitted = read_json(folder / "report.json").get("by_language")
+    return CurateConfig.model_validate(config | ({"by_language": fitted} if fitted else {}))
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from puna.base.errors import DataError, InputError
-from puna.base.files import read_json
+from puna.base.errors import InputError
 from puna.curate.clean import Cleaner, CurateConfig
 from puna.curate.rules.check import Check
+from puna.curate.sweep import settings_of
 
 _PLACES = {
     "kept": "documents-*.parquet",
@@ -41,11 +41,7 @@ def tell(folder: Path, wanted: str) -> Story:
 
     Raises DataError if the folder is none, InputError if no document has this id or address.
     """
-    if not (folder / "manifest.json").is_file():
-        raise DataError(
-            f"expected a finished curate stage at {folder}, found none; run puna curate INPUT... --out first"
-        )
-    manifest = read_json(folder / "manifest.json")
+    config = settings_of(folder)
     found = next(_find(folder, ("id", "url"), wanted), None)
     if found is None:
         raise InputError(f"--why: expected the id or address of a document in {folder}, came {wanted!r}")
@@ -54,7 +50,7 @@ def tell(folder: Path, wanted: str) -> Story:
     if row.get("twin"):
         twin = next((other for _, other in _find(folder, ("id",), row["twin"])), None)
     copies = [other for _, other in _find(folder, ("twin",), row["id"], dropped_only=True)]
-    return Story(fate, row, rule, twin, copies, _checks(CurateConfig.model_validate(manifest["config"]), row, rule))
+    return Story(fate, row, rule, twin, copies, _checks(config, row, rule))
 
 
 def _find(

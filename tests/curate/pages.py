@@ -58,6 +58,7 @@ def curate(
     exams: Path | None = None,
     languages_model: Path | None = None,
     corpus: Path | None = None,
+    thresholds: Path | None = None,
     **config: object,
 ) -> StageOutput:
     """Run the stage in `folder`, small shards, and return its output."""
@@ -67,6 +68,8 @@ def curate(
         inputs["truth"] = truth
     if exams is not None:
         inputs["exams"] = exams
+    if thresholds is not None:
+        inputs["thresholds"] = thresholds
     if corpus is not None:
         inputs["corpus"] = corpus
     if languages_model is not None:

@@ -36,6 +36,8 @@ class GopherQuality(Config):
     max_ellipsis_lines: float = 0.3
     min_letter_words: float = 0.8
     min_stop_words: int = 2
+    stop_words: tuple[str, ...] = ()
+    """Instead of the language's own list."""
 
 
 def gopher_quality(words: Words, language: str, limits: GopherQuality) -> Iterator[Check]:
@@ -69,7 +71,7 @@ def gopher_quality(words: Words, language: str, limits: GopherQuality) -> Iterat
 
 def num_stop_words(words: Words, language: str, limits: GopherQuality) -> int:
     """How many stop words of `language` occur, as the variant counts; enough for a language without a list."""
-    known = _stop_word_hashes(language)
+    known = _stop_word_hashes(limits.stop_words or language)
     if known is None:
         return limits.min_stop_words
     found = words.cased_hashes if limits.variant == "datatrove" else words.hashes
@@ -94,6 +96,8 @@ def _occurrences(found, known):  # type: ignore[no-untyped-def]
 
 
 @functools.cache
-def _stop_word_hashes(language: str) -> np.ndarray | None:
-    listed = _STOP_WORDS.get(language) or STOP_WORDS.get(language)
-    return np.sort([hashes[0] for hashes in hash_words(sorted(listed))]) if listed else None
+def _stop_word_hashes(listed: str | tuple[str, ...]) -> np.ndarray | None:
+    """Of a language's list, or of the words given."""
+    if isinstance(listed, str):
+        listed = tuple(_STOP_WORDS.get(listed) or STOP_WORDS.get(listed) or ())
+    return np.unique([hashes[0] for hashes in hash_words(sorted(listed)) if len(hashes)]) if listed else None
