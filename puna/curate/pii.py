@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from puna.curate.number_shapes import number_shapes
+
 KINDS = ("email", "phone", "ip", "card", "secret", "id")
 """What is masked; a mask is the kind in brackets."""
 EMAIL, PHONE, IP, CARD, SECRET, ID = (f"[{kind}]" for kind in KINDS)
@@ -41,7 +43,8 @@ _SECRET = re.compile(
     r"|glpat-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AIza[\w-]{35}|(?:sk|pk|rk)[-_](?:live|test|proj|ant)[-_][\w-]{16,}"
     r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,})(?![A-Za-z0-9_])"
 )
-_SECRET_CUES = ("PRIVATE KEY", "AKIA", "ASIA", "gh", "glpat-", "xox", "AIza", "sk", "pk", "rk", "eyJ")
+_SECRET_CUES = ("PRIVATE KEY", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox",
+                "AIza", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_", "eyJ")  # fmt: skip
 _NATIONAL = {
     "us": re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"),
     "es": re.compile(r"(?<![\w-])[XYZxyz\d]-?\d{7}-?[A-Za-z](?![\w-])"),
@@ -61,22 +64,26 @@ class Masked:
 def mask_personal_data(text: str, national: Sequence[National] = ()) -> Masked:
     """Mask what identifies a person, pays or opens a door. national: countries whose numbers are looked for.
 
-    A number is a telephone's by its form, or by a word such as "phone" before it.
+    A number is a telephone's by its form, or by a word such as "phone" before it. A pattern is looked for
+    only where the text holds numbers of its shape; masks have no digits, so no mask makes one.
     """
-    counts: Counter[str] = Counter()
+    counts, shapes = Counter[str](), number_shapes(text)
     if any(cue in text for cue in _SECRET_CUES):
         text, counts["secret"] = _SECRET.subn(SECRET, text)
     if "@" in text:
         text, counts["email"] = _EMAIL.subn(EMAIL, text)
-    if "." in text or ":" in text:
+    if shapes.dotted:
         text, counts["ip"] = _masked_if(_IP, IP, _is_global, text)
-    text, counts["card"] = _masked_if(_CARD, CARD, _passes_luhn, text)
+    if shapes.chained:
+        text, counts["card"] = _masked_if(_CARD, CARD, _passes_luhn, text)
     for country in national:
         text, count = _masked_if(_NATIONAL[country], ID, _IS_NATIONAL[country], text)
         counts["id"] += count
-    text, formed = _PHONES.subn(PHONE, text)
-    text, cued = _CUED_PHONE.subn(lambda match: match.group(1) + PHONE, text)
-    counts["phone"] = formed + cued
+    if shapes.spaced:
+        text, counts["phone"] = _PHONES.subn(PHONE, text)
+    if shapes.spread:
+        text, cued = _CUED_PHONE.subn(lambda match: match.group(1) + PHONE, text)
+        counts["phone"] += cued
     return Masked(text, +counts)
 
 
