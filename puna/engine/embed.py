@@ -31,8 +31,8 @@ _CHARS_A_TOKEN = 32
 class EmbedConfig(Config):
     """max_tokens: of each text. batch_tokens: of one forward pass, padding included."""
 
-    max_tokens: int = pydantic.Field(512, ge=1)
-    batch_tokens: Annotated[int, Hardware] = pydantic.Field(8192, ge=1)
+    max_tokens: int = pydantic.Field(default=512, ge=1)
+    batch_tokens: Annotated[int, Hardware] = pydantic.Field(default=8192, ge=1)
 
 
 def run(config: EmbedConfig, inputs: Inputs, out: StageOutput) -> None:
