@@ -21,6 +21,7 @@ from puna.curate.dedup.twins import MinHash, address_key, band_keys, signature, 
 from puna.curate.extract.page import decode, extract_page, is_cut_off, tidy
 from puna.curate.language.detect import detect_language
 from puna.curate.language.model import LanguageModel
+from puna.curate.outliers import Outliers, pack
 from puna.curate.parts import Row
 from puna.curate.pii import KINDS, National, mask_personal_data
 from puna.curate.read.records import Record
@@ -82,6 +83,8 @@ class CurateConfig(Config):
     """Which of several copies stays; first: by source, then id. Of one address it is always the newest."""
     max_line_copies: int = Field(0, ge=0)
     """A line that all documents of a language together hold more often goes from all of them (Llama 3: 6); 0: none."""
+    outliers: Outliers = Outliers()
+    """Documents whose words are not those of the corpus; off by default, for Llama 3 published no threshold."""
     max_chars: int = Field(50_000, ge=0)
     """Plain texts longer than this are split at paragraphs; 0 never splits."""
     keep_index: bool = True
@@ -253,6 +256,8 @@ class Cleaner:
         if self.config.near_duplicates:
             minhash = self.config.minhash
             row.bands = band_keys(signature(way.words().word_hashes, minhash), minhash).tobytes()
+        if self.config.outliers.max_kl:
+            row.word_counts = pack(way.words())
         if self.config.max_line_copies:
             row.line_keys, row.line_words = line_keys(row.text, row.lang).tobytes(), line_words(row.text).tobytes()
 

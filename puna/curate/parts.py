@@ -28,7 +28,8 @@ _SECONDS = b"seconds"
 class Row:
     """A record on its way. `rule` is "" while it is kept, else "step:reason"; for words see words.count_words.
 
-    address, exact, bands, line_keys: what copies of it share, see dedup/; line_words: words of each line.
+    address, exact, bands, line_keys: what copies of it share, see dedup/; line_words: words of each line; word_counts:
+    see outliers.py.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Row:
     bands: bytes = b""
     line_keys: bytes = b""
     line_words: bytes = b""
+    word_counts: bytes = b""
 
 
 _TYPES = {str: pa.string(), int: pa.int64(), bytes: pa.binary()}

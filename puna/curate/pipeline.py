@@ -28,6 +28,7 @@ from puna.curate.dedup.common_lines import without_common
 from puna.curate.engines.choose import open_pool
 from puna.curate.engines.pool import Job
 from puna.curate.language.thresholds import THRESHOLDS_FILE
+from puna.curate.outliers import COUNTS_FILE
 from puna.curate.parts import ROW_SCHEMA, Buckets, encode_table, read_parts, seconds_of_part, write_part
 from puna.curate.read.records import Record, read_file
 from puna.curate.read.sources import READABLE, InputFile, list_inputs
@@ -75,6 +76,9 @@ def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
         buckets.fill(selection.decide(read_parts(parts, ROW_SCHEMA.names)))
         for shard in range(config.shards):
             _write_shard(shard, buckets, selection, out, config.keep_index)
+    if selection.corpus is not None and not out.done(COUNTS_FILE):
+        with out.unit(COUNTS_FILE) as unit:
+            selection.corpus.save(unit.path)
     if not out.done(SAMPLES_FILE):
         with out.unit(SAMPLES_FILE) as unit:
             write_samples(out.path, unit.path)

@@ -10,6 +10,7 @@ from puna.base.output import Inputs, StageOutput
 from puna.base.records import read_documents
 from puna.curate.clean import CurateConfig
 from puna.curate.decontaminate import read_items
+from puna.curate.outliers import Corpus
 from puna.curate.rejects import NUM_SAMPLES, read_rejects, read_samples
 from puna.curate.supply.ledger import ledger_panels, relaxed_words
 from puna.curate.truth import Fate, compare
@@ -27,7 +28,7 @@ def make_report(
     inputs: Inputs,
 ) -> dict[str, Any]:
     """Everything that is counted of the artifact in `folder`; `counts` and `listing` come from select.py and pass 1."""
-    relaxed = relaxed_words(read_rejects(folder), config)
+    relaxed = relaxed_words(read_rejects(folder), config, Corpus.of(folder))
     for source, book in counts["ledger"].items():
         book["relaxed"] = relaxed.get(source, 0)
     report = {

@@ -1,5 +1,6 @@
 """All rows together -> who stays: what no document can decide alone (duplicates, held-out documents, the funnel)."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from puna.curate.columns import Columns
 from puna.curate.dedup.common_lines import common_keys
 from puna.curate.dedup.twins import Numbers, best_of, crowded, first_equal, near_heads
 from puna.curate.holdout import choose_heldout
+from puna.curate.outliers import Corpus, count, score
 from puna.curate.parts import read_parts
 from puna.curate.words import Hashes
 
@@ -37,6 +39,7 @@ _STEP_NAMES = {
     "url": "newest of an address",
     "exact": "no exact copies",
     "near": "no near-copies",
+    "outliers": "no unusual words",
     "lines": "no common lines",
 }
 
@@ -46,6 +49,7 @@ class Selection:
 
     columns: what is known of the rows; their rules are the final ones. twins: the row that stays for a duplicate, else
     -1, [N]. heldout: [N]. common_lines: sorted keys of the lines to take off. words: what is left of each row, [N].
+    details: more on why a row was dropped. corpus: the words that outliers were judged by, if that was asked for.
     funnel: steps of name, documents, tokens; counts: totals for the report.
     """
 
@@ -56,6 +60,8 @@ class Selection:
         self.heldout = np.zeros(len(columns), bool)
         self.words = columns.words.astype(np.int64)
         self.common_lines: Hashes = np.zeros(0, np.uint64)
+        self.details: dict[int, str] = {}
+        self.corpus: Corpus | None = None
         self.funnel: list[dict[str, Any]] = []
         self.counts: dict[str, Any] = {}
 
@@ -85,7 +91,8 @@ class Selection:
             dropped_now = self.rules[rows] != self.columns.rule.of_row[rows]
             rules = table["rule"].to_pylist()
             for place in np.flatnonzero(dropped_now).tolist():
-                rules[place] = names[self.rules[start + place]]
+                detail = self.details.get(start + place)
+                rules[place] = names[self.rules[start + place]] + (f" ({detail})" if detail else "")
             twins = [self.columns.id(row) if row != _NO_TWIN else "" for row in self.twins[rows].tolist()]
             values = {
                 "record": table["id"],
@@ -107,6 +114,8 @@ def select(parts: list[Path], config: CurateConfig, seed: int, folder: Path, dec
     selection = Selection(columns)
     _check_readable(selection)
     _drop_copies(selection, config)
+    if config.outliers.max_kl:
+        _drop_outliers(parts, config, selection)
     if config.max_line_copies:
         _take_lines(parts, config, selection, folder)
         selection.drop(np.flatnonzero(selection.kept & (selection.words == 0)), "lines:nothing left")
@@ -180,6 +189,20 @@ def _follow(twins: Numbers) -> None:
         twins[rows] = twins[twins[rows]]
 
 
+def _drop_outliers(parts: list[Path], config: CurateConfig, selection: Selection) -> None:
+    """Two passes over the parts: count the words of what is kept, then judge each; copies have no vote."""
+    kept, starts = selection.kept, selection.columns.starts.tolist()
+    spans = [slice(start, end) for start, end in itertools.pairwise(starts)]
+    corpus = selection.corpus = Corpus()
+    for part, span in zip(parts, spans, strict=True):
+        corpus.merge(count(part, kept[span]))
+    for part, span in zip(parts, spans, strict=True):
+        scores = score(part, kept[span], corpus, config.outliers)
+        for place in np.flatnonzero(scores > config.outliers.max_kl).tolist():
+            selection.details[span.start + place] = f"{scores[place]:.2f} nats a word"
+    selection.drop(np.array(sorted(selection.details), np.int64), "outliers:unusual words")
+
+
 def _take_lines(parts: list[Path], config: CurateConfig, selection: Selection, folder: Path) -> None:
     """Find the common lines of what is kept, and take their words off."""
     kept = selection.kept
@@ -203,6 +226,7 @@ def _funnel(selection: Selection, config: CurateConfig, decontaminated: bool) ->
     steps = ["read", "extract", "language", *config.rules]
     steps += [*(["decontaminate"] if decontaminated else []), "url", "exact"]
     steps += ["near"] if config.near_duplicates else []
+    steps += ["outliers"] if config.outliers.max_kl else []
     steps += ["lines"] if config.max_line_copies else []
     place = {name: number for number, name in enumerate(steps)}
     columns = selection.columns

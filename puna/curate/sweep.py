@@ -11,6 +11,7 @@ from typing import Any
 from puna.base.errors import DataError
 from puna.base.files import read_json
 from puna.curate.clean import Cleaner, CurateConfig
+from puna.curate.outliers import Corpus, is_counted
 from puna.curate.rejects import read_rejects
 from puna.curate.rules.check import Check
 from puna.curate.words import count_words
@@ -50,8 +51,9 @@ def sweep(folder: Path) -> list[Sweep]:
     """
     config = settings_of(folder)
     cleaner, found = Cleaner(config), dict[tuple[str, str], Sweep]()
+    corpus = Corpus.of(folder)
     for row in read_rejects(folder):
-        verdict = judge(cleaner, row)
+        verdict = judge(cleaner, row, corpus)
         if verdict is None:
             continue
         one = found.setdefault((verdict.rule, verdict.check.setting), _new(verdict.rule, verdict.check))
@@ -92,15 +94,17 @@ def relaxed(limit: float, is_least: bool, step: float) -> float:
     return limit * (1 - step if is_least else 1 + step)
 
 
-def judge(cleaner: Cleaner, row: dict[str, Any]) -> Verdict | None:
-    """Look at a reject again; None if no threshold of a rule dropped it.
+def judge(cleaner: Cleaner, row: dict[str, Any], corpus: Corpus) -> Verdict | None:
+    """Look at a reject again; None if no threshold dropped it. `corpus`: the words that unusual ones are judged by.
 
     C4 takes lines off: what is left of a page may pass when it is looked at again, and is none of these either.
     """
-    rule = row["rule"].partition(":")[0]
-    if rule not in cleaner.config.rules:
+    rule, config = row["rule"].partition(":")[0], cleaner.config
+    if rule not in (*config.rules, "outliers"):
         return None
-    checks = cleaner.checks(row["text"], row["lang"], row["form"], since=rule)
+    checks = list(cleaner.checks(row["text"], row["lang"], row["form"], since=rule)) if rule != "outliers" else []
+    unusual = corpus.check(row["lang"], row["text"], config.outliers, is_counted(row["rule"]))
+    checks += [("outliers", unusual)] if unusual else []
     failed = [(name, check) for name, check in checks if check.failed]
     if not failed:
         return None

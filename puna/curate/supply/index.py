@@ -19,7 +19,8 @@ from puna.curate.dedup.common_lines import without_common
 from puna.curate.parts import ROW_SCHEMA
 from puna.curate.words import Hashes
 
-_COPIES = ("", "url:duplicate", "exact:duplicate", "near:duplicate", "lines:nothing left")
+_DECIDED_TOGETHER = ("url:", "exact:", "near:", "outliers:", "lines:")
+"""Beginnings of rules that look at all documents: what they dropped may stay beside others, and counts for others."""
 _SCHEMA = pa.schema([("final_id", pa.string()), ("rule", pa.string()), ("heldout", pa.bool_())])
 INDEX_SCHEMA = pa.unify_schemas([ROW_SCHEMA, _SCHEMA])
 _BATCH = 256
@@ -29,7 +30,7 @@ _MUST_AGREE = ("minhash", "near_duplicates")
 def index_rows(table: pa.Table, common_lines: Hashes) -> pa.Table:
     """The rows of the index among those of a bucket: `text` only where the document's has lost its common lines."""
     rows = [row for batch in table.to_batches(max_chunksize=_BATCH) for row in batch.to_pylist()]
-    rows = [row for row in rows if row["rule"] in _COPIES]
+    rows = [row for row in rows if not row["rule"] or row["rule"].startswith(_DECIDED_TOGETHER)]
     for row in rows:
         row["final_id"], row["id"] = row["id"], row["record"]
         keys = np.frombuffer(row["line_keys"], np.uint64)
@@ -47,6 +48,8 @@ def check_index(corpus: Path, config: CurateConfig) -> None:
     differing = [name for name in _MUST_AGREE if theirs[name] != ours[name]]
     if bool(theirs["max_line_copies"]) < bool(ours["max_line_copies"]):
         differing.append("max_line_copies")
+    if bool(theirs["outliers"]["max_kl"]) < bool(ours["outliers"]["max_kl"]):
+        differing.append("outliers")
     if differing:
         raise DataError(
             f"expected the settings that {corpus} was made with, came other ones of {', '.join(differing)}: "

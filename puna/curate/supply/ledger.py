@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from puna.curate.clean import Cleaner, CurateConfig
+from puna.curate.outliers import Corpus
 from puna.curate.select import Selection
 from puna.curate.sweep import judge
 from puna.curate.words import count_words
@@ -50,22 +51,24 @@ def make_ledger(selection: Selection) -> dict[str, dict[str, Any]]:
     return dict(sorted(ledger.items()))
 
 
-def relaxed_words(rows: Iterable[dict[str, Any]], config: CurateConfig) -> dict[str, int]:
+def relaxed_words(rows: Iterable[dict[str, Any]], config: CurateConfig, corpus: Corpus) -> dict[str, int]:
     """By source: the words that every threshold relaxed by a tenth would keep of these rejects.
+
+    corpus: the words that unusual ones are judged by.
 
     Of more than 2,000 rejects by rules the first ones are looked at, and the rest is taken to be like them.
     """
     cleaner = Cleaner(config)
     seen, looked_at, won = Counter[str](), Counter[str](), Counter[str]()
     for row in rows:
-        if row["rule"].partition(":")[0] not in config.rules:
+        if row["rule"].partition(":")[0] not in (*config.rules, "outliers"):
             continue
         source = row["source"]
         seen[source] += 1
         if looked_at.total() >= MAX_LOOKED_AT:
             continue
         looked_at[source] += 1
-        verdict = judge(cleaner, row)
+        verdict = judge(cleaner, row, corpus)
         if verdict is not None and verdict.passes(RELAXED_BY):
             won[source] += count_words(row["text"])
     return {source: round(won[source] * seen[source] / max(1, looked_at[source])) for source in sorted(seen)}

@@ -42,9 +42,9 @@ def dumps(tmp_path: Path) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize("max_line_copies", [0, 20])
-def test_dump_by_dump_is_all_at_once(tmp_path: Path, dumps: list[Path], max_line_copies: int) -> None:
-    settings = {**SETTINGS, "max_line_copies": max_line_copies}
+@pytest.mark.parametrize(("max_line_copies", "max_kl"), [(0, 0), (20, 0.47)])
+def test_dump_by_dump_is_all_at_once(tmp_path: Path, dumps: list[Path], max_line_copies: int, max_kl: float) -> None:
+    settings = {**SETTINGS, "max_line_copies": max_line_copies, "outliers": {"max_kl": max_kl, "min_corpus_words": 1}}
     curate(dumps, tmp_path / "whole", **settings)
     curate(dumps[:1], tmp_path / "one", **settings)
     corpus = artifact(tmp_path / "one", **settings)
@@ -57,13 +57,15 @@ def test_dump_by_dump_is_all_at_once(tmp_path: Path, dumps: list[Path], max_line
         corpus = artifact(tmp_path / name, **settings)
     whole, grown = (files_of(tmp_path / name) for name in ("whole", "three"))
     tables = [name for name in whole if name.endswith(".parquet")]
-    assert len(tables) == 8
+    assert len(tables) == 8 + bool(max_kl)
     for name in tables:
         assert grown[name] == whole[name], name
     texts = [document.text for document in read_documents(corpus)]
     assert len(texts) > 40 and any(NOTICE in text.split("\n") for text in texts) is not bool(max_line_copies)
     rejected = [row for path in corpus.glob("rejects/*.parquet") for row in pq.read_table(path).to_pylist()]
-    assert {row["rule"] for row in rejected} == {"url:duplicate", "exact:duplicate", "near:duplicate"}
+    rules = {row["rule"].partition(" (")[0] for row in rejected}
+    assert rules - {"outliers:unusual words"} == {"url:duplicate", "exact:duplicate", "near:duplicate"}
+    assert ("outliers:unusual words" in rules) is bool(max_kl)
 
 
 def test_what_is_no_corpus_is_refused_in_one_line(tmp_path: Path, dumps: list[Path]) -> None:
