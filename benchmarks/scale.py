@@ -92,7 +92,7 @@ def write_text(folder: Path, num_bytes: int) -> int:
 
 def _sentences(random: np.random.Generator) -> list[str]:
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
-    words = ["".join(random.choice(letters, random.integers(3, 10))) for _ in range(_WORDS)] + list(_STOP) * 600
+    words = ["".join(random.choice(letters, random.integers(3, 10))) for _ in range(_WORDS)] + list(_STOP) * 2000
     picked = random.integers(0, len(words), (_SENTENCES, 16))
     return [" ".join(words[i] for i in row[: 8 + row[0] % 8]).capitalize() + "." for row in picked.tolist()]
 

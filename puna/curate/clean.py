@@ -227,7 +227,8 @@ class Cleaner:
         else:
             body = record.body
             visible = row.text = tidy(decode(body, record.charset) if isinstance(body, bytes) else body)
-        row.words_seen, row.words_extracted = count_words(visible), count_words(row.text)
+        row.words_extracted = count_words(row.text)
+        row.words_seen = row.words_extracted if visible is row.text else count_words(visible)
         if not row.text.strip():
             return "no text"
         is_cut = self.config.whole_pages and record.form == "html" and is_cut_off(cast(bytes, record.body))

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from puna.curate.words import Hashes, count_words
 
-_DIGIT, _OTHER = re.compile(r"\d"), re.compile(r"[\W_]+")
+_DIGIT, _OTHER = re.compile(r"\d"), re.compile(r"(?:[^\w\n]|_)+")
+_LOWER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789", b"abcdefghijklmnopqrstuvwxyz000000000")
+_ASCII_OTHERS = bytes(code for code in range(128) if not chr(code).isalnum() and chr(code) != "\n")
 _FILE_BITS = 5
 _NEVER = 0
 """The key of a line that says nothing."""
@@ -25,7 +27,8 @@ _NEVER = 0
 
 def line_keys(text: str, language: str) -> Hashes:
     """64 bits of each line, [L]: equal for equal lines of one language, in every process."""
-    return np.array([_key(line, language) for line in text.split("\n")], np.uint64)
+    salt = f"{language}\0".encode()
+    return np.array([_key(salt + line) if line else _NEVER for line in _bare(text).split(b"\n")], np.uint64)
 
 
 def line_words(text: str) -> NDArray[np.int32]:
@@ -63,9 +66,13 @@ def without_common(text: str, keys: Hashes, common: Hashes) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip("\n")
 
 
-def _key(line: str, language: str) -> int:
-    bare = _OTHER.sub("", _DIGIT.sub("0", line.lower()))
-    if not bare:
-        return _NEVER
-    digest = hashlib.blake2b(f"{language}\0{bare}".encode("utf-8", "replace"), digest_size=8)
+def _bare(text: str) -> bytes:
+    """Letters in lower case and digits as 0, of all lines at once."""
+    if text.isascii():
+        return text.encode().translate(_LOWER, _ASCII_OTHERS)
+    return _OTHER.sub("", _DIGIT.sub("0", text.lower())).encode("utf-8", "replace")
+
+
+def _key(line: bytes) -> int:
+    digest = hashlib.blake2b(line, digest_size=8)
     return int.from_bytes(digest.digest(), "little") | 1  # never the key of a line that says nothing

@@ -58,6 +58,8 @@ def detect_language(text: str) -> str:
     guess = detect_fast(sample)[0] if sample.strip() else UNKNOWN
     if script != "latin":
         return guess
+    if len(sample) >= _LONG_CHARS and guess in STOP_WORDS:
+        return guess  # no stop words overrule it
     by_words, share = _by_stop_words(sample)
     is_sure = share >= _SURE_STOP_SHARE and guess not in STOP_WORDS
     return by_words if by_words and (len(sample) < _LONG_CHARS or guess == UNKNOWN or is_sure) else guess
@@ -75,7 +77,8 @@ def _main_script(sample: str) -> str:
 
 def _by_stop_words(sample: str) -> tuple[str, float]:
     """The language that has most stop words in `sample` and their share, or "" if they are too few to speak for one."""
-    words = Counter(word.lower() for word in _LATIN_WORD.findall(sample))
+    found = _LATIN_WORD.findall(sample.lower() if sample.isascii() else sample)
+    words = Counter(found if sample.isascii() else map(str.lower, found))
     counts = {name: sum(words[word] for word in known & words.keys()) for name, known in STOP_WORDS.items()}
     hits = sorted(((count, name) for name, count in counts.items()), reverse=True)
     (best, language), (second, _) = hits[:2]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from puna.curate.dedup.common_lines import common_keys, line_keys, without_common
 from tests.curate.pages import curate, html_page, sentences, write_warc
@@ -25,6 +27,20 @@ from tests.curate.pages import curate, html_page, sentences, write_warc
 def test_what_counts_as_the_same_line(a: str, b: str, same: bool) -> None:
     assert (line_keys(a, "en") == line_keys(b, "en")).all() == same
     assert line_keys(a, "en") != line_keys(a, "de")
+
+
+@given(st.lists(st.text(alphabet="aBc9ß_ .İ٣é的\t-", max_size=6), min_size=1, max_size=6))
+def test_keys_are_equal_where_letters_and_digits_are(lines: list[str]) -> None:
+    def bare(line: str) -> str:
+        return "".join("0" if c.isdecimal() else c for c in line.lower() if (c.isalnum() or c == "\u0307") and c != "_")
+
+    bare_lines = [bare(line).replace("\u0307", "") for line in lines]
+    keys = line_keys("\n".join(lines), "en").tolist()
+    assert len(keys) == len(lines)
+    for a, key in zip(bare_lines, keys, strict=True):
+        assert (key == 0) == (a == "")
+        assert [key == other for other in keys] == [a == b for b in bare_lines]
+    assert keys == [key for line in lines for key in line_keys(line, "en").tolist()]
 
 
 def test_same_lines_as_counting_written_out(tmp_path: Path) -> None:
