@@ -5,6 +5,7 @@ All of it is a pure function of the record and the settings, so any process may 
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -23,6 +24,7 @@ from puna.curate.extract.page import decode, extract_page, is_cut_off, tidy
 from puna.curate.language.detect import detect_language
 from puna.curate.language.model import LanguageModel
 from puna.curate.pii import KINDS, National, mask_personal_data
+from puna.curate.read.limits import Reading
 from puna.curate.read.records import Record
 from puna.curate.rules.blocked import BlockedWords
 from puna.curate.rules.c4 import C4, c4
@@ -38,6 +40,9 @@ from puna.curate.words import Words, count_words
 RuleName = Literal[
     "encoding", "repeated_lines", "refinedweb", "c4", "blocked", "gopher_quality", "gopher_repetition", "fineweb"
 ]
+
+CODE_RULES = ("encoding",)
+"""Rules that source code is held to as well; all others know what prose looks like."""
 
 LINE_RULES = ("repeated_lines", "refinedweb", "c4")
 """Rules that take lines off a text."""
@@ -78,6 +83,8 @@ class CurateConfig(Config):
     """Which of several copies stays; first: by source, then id. Of one address it is always the newest."""
     max_line_copies: int = Field(0, ge=0)
     """A line that all documents of a language together hold more often goes from all of them (Llama 3: 6); 0: none."""
+    reading: Reading = Reading()
+    """Limits of what is read, and what of it is source code."""
     max_chars: int = Field(50_000, ge=0)
     """Plain texts longer than this are split at paragraphs; 0 never splits."""
     heldout_fraction: float = Field(0.02, ge=0, le=0.5)
@@ -100,6 +107,7 @@ class Row:
     date: str = ""
     lang: str = ""
     title: str = ""
+    notes: str = ""
     text: str = ""
     rule: str = ""
     bytes_in: int = 0
@@ -172,7 +180,7 @@ class Cleaner:
     def checks(self, text: str, lang: str, form: str = "html", since: str = "") -> Iterator[tuple[str, Check]]:
         """All checks of an extracted text by rule, in the order of `rules`, from the rule `since` on."""
         way = _Way(Record("", "", form, text), Row("", "", "", text=text, lang=lang))
-        names = list(self.config.rules)
+        names = self._names(form)
         for name in names[names.index(since) if since in names else 0 :]:
             for check in self._rules[name](way):
                 yield name, check
@@ -182,10 +190,13 @@ class Cleaner:
         for name, step in self._steps.items():
             if reason := step(way):
                 return f"{name}:{reason}"
-        for name in self.config.rules:
+        for name in self._names(way.record.form):
             if reason := first_failure(self._rules[name](way)):
                 return f"{name}:{reason}"
         return self._contamination(way)
+
+    def _names(self, form: str) -> list[str]:
+        return [name for name in self.config.rules if form != "code" or name in CODE_RULES]
 
     def _contamination(self, way: _Way) -> str:
         match = self._exams.best(way.words()) if self._exams else None
@@ -198,6 +209,8 @@ class Cleaner:
         if record.form == "html":
             page = extract_page(record.body, record.charset, self.config.extract)
             row.text, row.title, visible = page.text, page.title, page.visible
+        elif record.form == "code":
+            visible = row.text = cast(str, record.body)  # as its authors wrote it: white space is meant
         else:
             body = record.body
             visible = row.text = tidy(decode(body, record.charset) if isinstance(body, bytes) else body)
@@ -208,6 +221,9 @@ class Cleaner:
         return "page without its end" if is_cut else None
 
     def _language(self, way: _Way) -> str | None:
+        if way.record.form == "code":
+            way.row.lang = "code"
+            return None
         way.row.lang = self._identify(way.row.text)
         return way.row.lang if self.config.languages and way.row.lang not in self.config.languages else None
 
@@ -242,7 +258,7 @@ class Cleaner:
         row.exact = text_key(row.text)
         if self.config.near_duplicates:
             row.signature = signature(way.words().word_hashes, self.config.minhash).tobytes()
-        if self.config.max_line_copies:
+        if self.config.max_line_copies and row.form != "code":  # lines of code come again by right
             row.line_keys, row.line_words = line_keys(row.text, row.lang).tobytes(), line_words(row.text).tobytes()
 
 
@@ -303,4 +319,7 @@ def _new_row(record: Record) -> Row:
     parts = [record.url, record.date] if not record.problem else [record.source, record.locator, record.problem]
     digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "replace") + b"\0" + body, digest_size=16)
     url = record.url.encode("utf-8", "replace").decode()
-    return Row(digest.hexdigest(), record.source, record.locator, record.form, url, record.date, bytes_in=len(body))
+    notes = json.dumps(record.notes, ensure_ascii=False, sort_keys=True) if record.notes else ""
+    row = Row(digest.hexdigest(), record.source, record.locator, record.form, url, record.date, bytes_in=len(body))
+    row.title, row.notes = record.title, notes
+    return row

@@ -6,6 +6,7 @@ funnel. 3: each output shard is one row group of every part, sorted by id. The s
 the inputs, the number of workers, and where an earlier attempt was killed.
 """
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from puna.curate.clean import MASKED_COLUMNS, CurateConfig, Row, read_shard
 from puna.curate.decontaminate import read_items
 from puna.curate.dedup.common_lines import without_common
 from puna.curate.pool import Pool
+from puna.curate.read.books import require_libraries
 from puna.curate.read.records import Record, read_file
 from puna.curate.read.sources import READABLE, InputFile, list_inputs
 from puna.curate.select import Selection, rule_group, select
@@ -39,13 +41,14 @@ _REJECTS = pa.schema(
 
 
 def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
-    """Curate the inputs `crawl` (files or folders); pages that hold items of `exams` go; `truth` measures the result.
+    """Curate the inputs `crawl` (files, folders, addresses); pages that hold items of `exams` go; `truth` measures it.
 
     With the input `languages`, a stage of that kind, its model tells the language of a page.
 
     Raises DataError if nothing can be read or nothing is kept, InputError for a file of unknown kind.
     """
-    files, skipped_files = list_inputs(inputs.many("crawl"))
+    files, skipped_files = list_inputs(inputs.places("crawl"), config.reading.code)
+    require_libraries(files)
     exams = inputs.many("exams") if inputs.has("exams") else []
     languages = inputs.one("languages") if inputs.has("languages") else None
     listing = _clean_all(files, exams, languages, config, out)
@@ -70,11 +73,11 @@ def _clean_all(
         return dict(read_json(listing))
     skipped: Counter[str] = Counter()
     names: list[str] = []
-    total = sum(file.path.stat().st_size for file in files)
+    total = sum(file.size or 0 for file in files)
     began, documents, kept = time.monotonic(), 0, 0
 
     def missing() -> Iterator[tuple[list[Record], Path, int]]:
-        for name, records, position in _chunks(files, skipped, config.max_chars):
+        for name, records, position in _chunks(files, skipped, config):
             names.append(name)
             if not (out.state / name).exists():
                 yield records, out.state / name, position
@@ -92,14 +95,16 @@ def _clean_all(
     return value
 
 
-def _chunks(files: list[InputFile], skipped: Counter[str], max_chars: int) -> Iterator[tuple[str, list[Record], int]]:
+def _chunks(
+    files: list[InputFile], skipped: Counter[str], config: CurateConfig
+) -> Iterator[tuple[str, list[Record], int]]:
     """Records cut into chunks within each file: name of the part, records, bytes of the inputs read until then."""
     before = 0
     for number, file in enumerate(files):
-        size = file.path.stat().st_size
+        size = file.size or 0
         chunk: list[Record] = []
         chunk_bytes = read_bytes = count = 0
-        for record in read_file(file, skipped, max_chars):
+        for record in read_file(file, skipped, config.max_chars, config.reading):
             chunk.append(record)
             chunk_bytes += len(record.body)
             if len(chunk) >= _CHUNK_RECORDS or chunk_bytes >= _CHUNK_BYTES:
@@ -142,6 +147,8 @@ def _document(row: Row) -> Document:
         meta["form"] = row.form
     if row.title:
         meta["title"] = row.title
+    if row.notes:
+        meta |= json.loads(row.notes)
     if masked := sum(getattr(row, column) for column in MASKED_COLUMNS):
         meta["masked"] = masked
     return Document(row.id, row.text, row.url, row.source, row.lang, row.date, meta)

@@ -17,7 +17,7 @@ from puna.curate.dedup.twins import exact_twins, near_twins, url_key, url_twins
 from puna.curate.holdout import choose_heldout
 from puna.curate.words import Hashes
 
-_TEXT_COLUMNS = ("text", "title")
+_TEXT_COLUMNS = ("text", "title", "notes")
 _STEP_NAMES = {
     "read": "readable pages",
     "extract": "with text",
