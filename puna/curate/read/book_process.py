@@ -5,8 +5,8 @@ import os
 import resource
 import sys
 
+from puna.curate.read.damage import Damaged, one_line
 from puna.curate.read.epub import read_epub
-from puna.curate.read.limits import Damaged, one_line
 from puna.curate.read.pdf import read_pdf
 
 _READERS = {"epub": read_epub, "pdf": read_pdf}

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from puna.curate.read.limits import Reading, larger_than
+from puna.curate.read.damage import larger_than
+from puna.curate.read.limits import Reading
 from puna.curate.read.record import Record, broken, sound
 from puna.curate.read.source_tree import programming_language
 from puna.curate.read.sources import InputFile

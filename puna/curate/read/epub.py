@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from puna.curate.extract.page import extract_page
-from puna.curate.read.limits import Damaged, larger_than
+from puna.curate.read.damage import Damaged, larger_than
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 _RIGHTS = ("META-INF/rights.xml", "META-INF/sinf.xml")  # Adobe's and Apple's

@@ -1,4 +1,4 @@
-"""What reading may cost, and how a file says that it is damaged."""
+"""What reading may cost."""
 
 from typing import Literal
 
@@ -20,24 +20,3 @@ class Reading(Config):
     """Which files of source code of a folder are read: those of source trees (code.py), all, none."""
     max_code_bytes: int = Field(default=1 << 20, ge=1)
     """Larger files of code are data, or made by a program (The Stack, arXiv 2211.15533, has the same limit)."""
-
-
-class Damaged(Exception):
-    """What is wrong with the bytes at hand. The message is the reason of a reject, so it is short and has no paths.
-
-    at: offset in the file where the damaged member begins.
-    """
-
-    def __init__(self, problem: str, at: int = -1):
-        super().__init__(problem)
-        self.at = at
-
-
-def larger_than(limit: int) -> str:
-    """The reason of a record beyond a limit."""
-    return f"larger than {limit} bytes"
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message, short and in one line."""
-    return " ".join(str(error).split())[:100] or type(error).__name__

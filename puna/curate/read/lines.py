@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from puna.curate.read.limits import Damaged, Reading, larger_than
+from puna.curate.read.damage import Damaged, larger_than
+from puna.curate.read.limits import Reading
 from puna.curate.read.record import Record, broken, sound
 from puna.curate.read.sources import InputFile
 from puna.curate.read.split import split_text

@@ -11,7 +11,7 @@ from typing import IO, Protocol
 
 import pyarrow as pa
 
-from puna.curate.read.limits import Damaged, one_line
+from puna.curate.read.damage import Damaged, one_line
 
 MARKS = {"gzip": b"\x1f\x8b\x08", "xz": b"\xfd7zXZ\x00", "zstd": b"\x28\xb5\x2f\xfd"}
 """How a member begins."""

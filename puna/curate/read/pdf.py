@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import IO, Any
 
-from puna.curate.read.limits import Damaged, larger_than, one_line
+from puna.curate.read.damage import Damaged, larger_than, one_line
 
 _EDGE_LINES = 3  # where heads and numbers stand, from the top and from the bottom
 _NEIGHBOURS = 2

@@ -10,7 +10,8 @@ from typing import IO, cast
 
 from puna.curate.read.books import read_book
 from puna.curate.read.code import read_code, read_notebook
-from puna.curate.read.limits import Damaged, Reading, larger_than
+from puna.curate.read.damage import Damaged, larger_than
+from puna.curate.read.limits import Reading
 from puna.curate.read.lines import read_jsonl, read_text
 from puna.curate.read.record import Record, broken
 from puna.curate.read.sources import InputFile

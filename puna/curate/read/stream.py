@@ -5,7 +5,8 @@ What is read at once is the caller's to limit; what is thrown away unread is bou
 
 from typing import IO
 
-from puna.curate.read.limits import Damaged, Reading
+from puna.curate.read.damage import Damaged
+from puna.curate.read.limits import Reading
 from puna.curate.read.packed import MARKS, Member, Raw, open_member
 
 _STEP_BYTES = 1 << 16

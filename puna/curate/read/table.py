@@ -11,7 +11,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from puna.curate.read.limits import Reading, larger_than
+from puna.curate.read.damage import larger_than
+from puna.curate.read.limits import Reading
 from puna.curate.read.lines import row_record
 from puna.curate.read.record import Record, broken
 from puna.curate.read.sources import InputFile
@@ -86,7 +87,7 @@ def _is_string(kind: pa.DataType) -> bool:
 def _largest_page(content: IO[bytes], group: pq.RowGroupMetaData, name: str) -> int:
     """Unpacked bytes of the largest page of a column. Raises ValueError if a header makes no sense."""
     chunks = (group.column(number) for number in range(group.num_columns))
-    chunk = next(chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] == name)
+    chunk = {chunk.path_in_schema.partition(".")[0]: chunk for chunk in chunks}[name]
     at = chunk.data_page_offset
     if chunk.dictionary_page_offset is not None and 0 < chunk.dictionary_page_offset < at:
         at = chunk.dictionary_page_offset

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
-from puna.curate.read.limits import Reading, larger_than
+from puna.curate.read.damage import larger_than
+from puna.curate.read.limits import Reading
 from puna.curate.read.record import Record, broken
 from puna.curate.read.sources import InputFile
 from puna.curate.read.stream import Stream

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
-from puna.curate.read.limits import Damaged, larger_than, one_line
+from puna.curate.read.damage import Damaged, larger_than, one_line
 from puna.curate.read.stream import Stream
 
 _PAGE_TYPES = (b"response", b"resource", b"conversion")
