@@ -17,6 +17,7 @@ MARKS = {"gzip": b"\x1f\x8b\x08", "xz": b"\xfd7zXZ\x00", "zstd": b"\x28\xb5\x2f\
 """How a member begins."""
 _READ_BYTES = 1 << 16
 _KEPT_BYTES = 2 << 20  # how far back one can go on after damage
+_GZIP_BYTES, _XZ_BYTES = 1 << 14, 1 << 12  # packed bytes of a step
 _XZ_MEMORY = 256 << 20  # `xz -9` takes 65 MiB; a file may ask for 4 GiB
 
 
@@ -94,7 +95,7 @@ class _Gzip:
         while not self._member.eof:
             if self._problem:
                 raise Damaged(self._problem, self._begin)
-            packed = self._member.unconsumed_tail or self._raw.read()
+            packed = self._raw.read(_GZIP_BYTES)
             if not packed:
                 raise Damaged("truncated gzip member", self._begin)
             before = self._member.copy()
@@ -105,8 +106,8 @@ class _Gzip:
                     f"damaged gzip member ({one_line(error).removeprefix('Error -3 while decompressing data: ')})"
                 )
                 plain = _until_damage(before, packed)
-            if self._member.eof:
-                self._raw.back(self._raw.offset - len(self._member.unused_data))
+            # Not kept by the member: behind a bomb the next one must be found.
+            self._raw.back(self._raw.offset - len(self._member.unconsumed_tail) - len(self._member.unused_data))
             if plain:
                 return plain
         return b""
@@ -131,7 +132,7 @@ class _Xz:
 
     def read(self, num_bytes: int) -> bytes:
         while not self._member.eof:
-            packed = self._raw.read(4096) if self._member.needs_input else b""
+            packed = self._raw.read(_XZ_BYTES) if self._member.needs_input else b""
             if not packed and self._member.needs_input:
                 raise Damaged("truncated xz stream", self._begin)
             try:

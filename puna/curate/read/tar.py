@@ -11,6 +11,8 @@ from puna.curate.read.record import Record, broken
 from puna.curate.read.sources import InputFile
 from puna.curate.read.stream import Stream
 
+_BAD_HEADER, _END, _NO_HEADER = tarfile.HeaderError, tarfile.EOFHeaderError, tarfile.EmptyHeaderError  # type: ignore
+_ReadError = tarfile.ReadError
 _ABOUT_BYTES = 1 << 20  # of a long name or a list of attributes
 
 
@@ -42,6 +44,16 @@ def html_record(file: InputFile, locator: str, body: bytes) -> Record:
 
 class _Member(tarfile.TarInfo):
     """A member whose description, if larger than 1 MiB, is not read into memory; tarfile lets subclasses do so here."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> "_Member":
+        """As it is, but a header that makes no sense is an error: tarfile takes it for the end."""
+        try:
+            return super().fromtarfile(tarfile)
+        except (_END, _NO_HEADER):
+            raise
+        except _BAD_HEADER as error:
+            raise _ReadError(str(error)) from None
 
     def _proc_member(self, archive: tarfile.TarFile) -> Any:
         is_file = self.isreg() or self.type not in tarfile.SUPPORTED_TYPES
