@@ -140,7 +140,10 @@ def _patiently(
         except Exception as error:  # each store has errors of its own; which of them are passing, none says
             if before_retry:
                 before_retry()
-            is_lasting = isinstance(error, FileNotFoundError | PermissionError | NotImplementedError | ImportError)
+            # fsspec says "not found" of a server that does not answer, too; a file that was listed may come back.
+            is_lasting = isinstance(error, PermissionError | NotImplementedError | ImportError) or (
+                isinstance(error, FileNotFoundError) and not name
+            )
             if is_lasting or number + 1 == _TRIES:
                 if name:
                     raise RunError(
@@ -162,7 +165,9 @@ def _told(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise DataError(f"expected a file or folder at {_shown(url)}, found none; check the address") from None
+        raise DataError(
+            f"expected a file or folder at {_shown(url)}, found none, or no server; check the address"
+        ) from None
     except ImportError as error:
         raise InputError(
             f"reading {_scheme(url)}:// needs a missing library ({_one_line(error)}): pip install 'puna[remote]'"
