@@ -13,7 +13,7 @@ from typing import IO, Any
 from puna.curate.read.damage import Damaged, larger_than, one_line
 
 _EDGE_LINES = 3  # where heads and numbers stand, from the top and from the bottom
-_NEIGHBOURS = 2
+_NEIGHBOURS = 4
 _MIN_CHARS_A_PAGE = 10
 _NUMBER = re.compile(r"\d+")
 _HYPHENS = ("-", "\xad", "\u2010", "\ufffe")  # PDFium writes U+FFFE for one at the end of a line
@@ -54,10 +54,10 @@ def read_pdf(content: IO[bytes], max_bytes: int) -> dict[str, Any]:
 
 
 def without_running_heads(pages: list[list[str]]) -> list[list[str]]:
-    """Pages without the lines at their edges that come again, but for numbers, on most of the pages beside.
+    """Pages without the lines at their edges that come again, but for numbers, on pages beside.
 
-    Beside are the two pages before and behind: a title on every left page comes again on two of them, that of a short
-    chapter, too.
+    Beside are the four pages before and the four behind, of which two must have it: a title on every left page, even
+    that of a short chapter, comes again on two of them. One page alone keeps all.
     """
     edges = [_edges(page) for page in pages]
     kept = []
@@ -65,7 +65,7 @@ def without_running_heads(pages: list[list[str]]) -> list[list[str]]:
         near = [other for other in range(number - _NEIGHBOURS, number + _NEIGHBOURS + 1) if other != number]
         near = [other for other in near if 0 <= other < len(pages)]
         votes = Counter(head for other in near for head in edges[other])
-        needed = max(1, min(2, len(near)))
+        needed = min(2, len(near))
         last = len(page) - _EDGE_LINES
         kept.append(
             [
