@@ -1,7 +1,7 @@
 """PDF with text -> its paragraphs: running heads and page numbers go, lines and broken words are put together.
 
 PDFium gives the characters of a page in lines, in the order of drawing; what a line is, is guessed here. Scans without
-text are no text. (pypdf gives the same lines at a third to a tenth of the speed: docs/curate.md)
+text are no text. (pypdf gives the same lines in 3.5 times the time: docs/curate.md)
 """
 
 import itertools
