@@ -1,5 +1,6 @@
 """The process that reads one book: `python -m puna.curate.read.book_process KIND MAX_BYTES < BOOK`, JSON comes out."""
 
+import contextlib
 import json
 import os
 import resource
@@ -16,7 +17,8 @@ _FREE_BYTES = 1 << 30  # of address space for Python, libraries and the book's s
 def main(kind: str, max_bytes: int) -> None:
     """Read the book on standard input; whatever is wrong with it is part of the answer."""
     memory = _FREE_BYTES + 16 * max_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    with contextlib.suppress(ValueError, OSError):  # not every system has this limit
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogatepass")
     os.dup2(2, 1)  # whatever a library prints must not get between
     try:

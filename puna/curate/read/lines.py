@@ -14,20 +14,40 @@ from puna.curate.read.stream import Stream
 
 
 def read_jsonl(file: InputFile, stream: Stream, skipped: Counter[str], reading: Reading) -> Iterator[Record]:
-    """A record for each line that holds an object with a string `text`; empty lines are none."""
-    for number, line in _lines(stream, reading.max_record_bytes):
-        locator = f"{file.name}:{number}"
-        if isinstance(line, str):
-            yield broken(file, locator, line)
-        elif line.strip():
-            try:
-                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except UnicodeDecodeError:
-                yield broken(file, locator, "invalid UTF-8", line)
-            except (ValueError, RecursionError):  # ValueError also for a number of more than 4,300 digits
-                yield broken(file, locator, "invalid JSON", line)
-            else:
-                yield row_record(file, locator, row, line)
+    """A record for each line that holds an object with a string `text`; empty lines are none.
+
+    Behind a damaged gzip member reading goes on with the next; its first line may lack its beginning.
+    """
+    number, is_damaged = 0, False
+    while True:
+        try:
+            for at, line in _lines(stream, reading.max_record_bytes, number):
+                number = at
+                for record in _json_line(file, number, line):
+                    is_damaged = is_damaged and bool(record.problem)
+                    yield record
+            return
+        except Damaged as damage:
+            if not is_damaged:
+                yield broken(file, f"{file.name}:{number + 1}", f"damaged file ({damage})")
+            is_damaged = True
+            if not stream.resume():
+                return
+
+
+def _json_line(file: InputFile, number: int, line: bytes | str) -> Iterator[Record]:
+    locator = f"{file.name}:{number}"
+    if isinstance(line, str):
+        yield broken(file, locator, line)
+    elif line.strip():
+        try:
+            row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError:
+            yield broken(file, locator, "invalid UTF-8", line)
+        except (ValueError, RecursionError):  # ValueError also for a number of more than 4,300 digits
+            yield broken(file, locator, "invalid JSON", line)
+        else:
+            yield row_record(file, locator, row, line)
 
 
 def row_record(file: InputFile, locator: str, row: Any, raw: bytes) -> Record:
@@ -97,9 +117,8 @@ def _piece(file: InputFile, piece: str, number: int) -> Iterator[Record]:
         yield Record(file.source, f"{file.name}#{number}", "text", piece)
 
 
-def _lines(stream: Stream, max_bytes: int) -> Iterator[tuple[int, bytes | str]]:
-    """Lines with their numbers from 1; for one that is too long what is wrong with it, as a string."""
-    number = 0
+def _lines(stream: Stream, max_bytes: int, number: int = 0) -> Iterator[tuple[int, bytes | str]]:
+    """Lines with their numbers, from `number` + 1; for one that is too long what is wrong with it, as a string."""
     while line := stream.line(max_bytes + 1):
         number += 1
         if len(line) <= max_bytes:

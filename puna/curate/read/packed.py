@@ -107,7 +107,8 @@ class _Gzip:
                 )
                 plain = _until_damage(before, packed)
             # Not kept by the member: behind a bomb the next one must be found.
-            self._raw.back(self._raw.offset - len(self._member.unconsumed_tail) - len(self._member.unused_data))
+            left = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            self._raw.back(self._raw.offset - len(left))
             if plain:
                 return plain
         return b""

@@ -13,6 +13,8 @@ _STEP_BYTES = 1 << 16
 _FREE_BYTES = 256 << 20  # what any file may unpack to
 _RESTART_BYTES = 1 << 20  # what a new begin after damage counts as: it costs time, too
 _AFTER_BOMB_BYTES = 4 << 20  # what is free for each member behind a bomb
+_FREE_RESTARTS, _RESTART_EVERY_BYTES = 1000, 1 << 16  # a file of nothing but marks would be hours of new begins
+_LOOKS = 8  # how often, on the average, a byte may be looked at again for a length that is a lie
 _SUFFIXES = {".gz": "gzip", ".tgz": "gzip", ".xz": "xz", ".txz": "xz", ".zst": "zstd"}
 _PLAIN = (b"WARC/", b"filedesc://")
 
@@ -34,6 +36,7 @@ class Stream:
         self._unpacked = 0
         self.damage: Damaged | None = None
         self._is_bomb = False
+        self._restarts = self._looked_again = 0
 
     @property
     def position(self) -> int:
@@ -112,9 +115,16 @@ class Stream:
                 self._cursor = len(self._plain)
                 return False
 
+    def may_look_again(self, num_bytes: int) -> bool:
+        """Whether so many bytes may be searched that were seen before: so that the work stays linear in the file."""
+        self._looked_again += num_bytes
+        return self._looked_again <= _FREE_BYTES + _LOOKS * self.position
+
     def resume(self) -> bool:
-        """After damage go on at the next place where a member can begin; False if there is none."""
-        if not self._packing or not self._starts:
+        """After damage go on at the next place where a member can begin; False if there is none, or too many were."""
+        self._restarts += 1
+        too_many = self._restarts > _FREE_RESTARTS + self._raw.offset // _RESTART_EVERY_BYTES
+        if not self._packing or not self._starts or too_many:
             return False
         if not self._is_bomb:  # else its packed bytes are not worth a look
             self._raw.back(self._starts[-1][1] + 1)

@@ -19,7 +19,7 @@ from puna.curate.read.stream import Stream
 _PAGE_TYPES = (b"response", b"resource", b"conversion")
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _MARK = b"WARC/"
-_HEAD_BYTES = 1 << 20
+_HEAD_BYTES, _ARC_HEAD_BYTES = 1 << 16, 1 << 13
 _STEP_BYTES = 1 << 16
 _BEHIND_BYTES = 24  # enough to see the two line ends and the next record's first word
 _FIELD = re.compile(rb"^([\w-]+)[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
@@ -76,7 +76,7 @@ def _warc_record(stream: Stream, place: str, skipped: Counter[str], max_bytes: i
     member = stream.member()
     head = stream.until(b"\r\n\r\n", _HEAD_BYTES)
     if head is None:
-        stream.take(1)
+        stream.take(_HEAD_BYTES // 2)  # no header that ends could begin there
         stream.skip_past(b"\n" + _MARK)
         raise Damaged("damaged record (header without end)")
     fields = {name.lower(): value for name, value in _FIELD.findall(head)}
@@ -108,6 +108,8 @@ def _block(stream: Stream, member: int, num_bytes: int) -> bytes:
         raise damage
     is_followed = not behind or behind.startswith(_MARK)
     if len(block) < num_bytes or (not is_followed and b"\n" + _MARK in block):
+        if not stream.may_look_again(len(block)):
+            stream.advance(len(block))
         stream.skip_past(b"\n" + _MARK)
         raise Damaged(
             f"truncated record ({len(block)} of {num_bytes} bytes)"
@@ -177,7 +179,7 @@ def _typed(page: Page, media: str, form: str, skipped: Counter[str]) -> Page | N
 def _arc_record(stream: Stream, place: str, skipped: Counter[str], max_bytes: int) -> Page | None:
     """A record of ARC, version 1: a line `URL IP date type length`, then `length` bytes (Internet Archive)."""
     member = stream.member()
-    match = _ARC_HEADER.fullmatch(stream.line(_HEAD_BYTES))
+    match = _ARC_HEADER.fullmatch(stream.line(_ARC_HEAD_BYTES))
     if match is None:
         raise Damaged("damaged record (no ARC header)")
     url, _, date, media, length = (part.decode("utf-8", "replace") for part in match.groups())
@@ -194,6 +196,8 @@ def _arc_record(stream: Stream, place: str, skipped: Counter[str], max_bytes: in
     if damage is not None and (len(body) < int(length) or damage.at == member):
         raise damage
     if len(body) < int(length):
+        if not stream.may_look_again(len(body)):
+            stream.advance(len(body))
         page.problem = f"damaged record (length {length}, {len(body)} bytes left)"
         return page
     stream.advance(len(body))

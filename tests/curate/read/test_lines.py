@@ -70,3 +70,16 @@ def test_a_text_whose_archive_breaks_off_keeps_what_came(tmp_path: Path) -> None
     problem, text = read(tmp_path / "a.txt.gz", max_record_bytes=1 << 20)
     assert problem.problem == "damaged file (truncated gzip member)"
     assert len(str(text.body)) > 10_000
+
+
+def test_jsonl_goes_on_behind_a_damaged_member(tmp_path: Path) -> None:
+    rows = [b"".join(b'{"text": "%d of %d"}\n' % (i * 7919, part) for i in range(200)) for part in range(3)]
+    members = [PACKS["gz"](row) for row in rows]
+    middle = bytearray(members[1])
+    middle[400:420] = b"\xff" * 20
+    (tmp_path / "a.jsonl.gz").write_bytes(members[0] + bytes(middle) + members[2])
+    records = read(tmp_path / "a.jsonl.gz")
+    bodies = [str(record.body) for record in records if not record.problem]
+    assert bodies[:200] == [f"{i * 7919} of 0" for i in range(200)]
+    assert bodies[-200:] == [f"{i * 7919} of 2" for i in range(200)]
+    assert [r.problem.partition(" (")[0] for r in records if r.problem.startswith("damaged")] == ["damaged file"]

@@ -11,7 +11,7 @@ from puna.curate.read.limits import Reading
 from puna.curate.read.stream import Stream
 from tests.curate.read.packs import PACKS, gzip_bomb
 
-BLOCKS = st.lists(st.binary(max_size=3000).map(lambda data: data * 30), max_size=5)
+BLOCKS = st.lists(st.builds(lambda data, times: data * times, st.binary(max_size=300), st.integers(1, 900)), max_size=5)
 
 
 def opened(data: bytes, name: str, **reading: int) -> Stream:

@@ -2,7 +2,9 @@ import gzip
 import re
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -214,3 +216,34 @@ def test_other_packings_and_places(tmp_path: Path) -> None:
     (tmp_path / "a.warc").write_bytes(whole)
     places = [page.place for page in read(tmp_path / "a.warc")[0]]
     assert [whole[int(place) :][:8] for place in places] == [b"WARC/1.1"] * 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: 900000\r\n\r\n\n" * 15_000,
+        b"\nWARC/1.0\r\n" * 100_000,
+        b"\nWARC/" * 200_000,
+        b"\x1f\x8b\x08" * 60_000,
+        b"filedesc://\n" + b"http://a/ 1.1.1.1 20140101000000 text/html 1900000\n" * 20_000,
+    ],
+)
+def test_work_is_linear_in_a_file_of_lies(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in bytes that are copied or unpacked, not in seconds."""
+    seen = 0
+    monkeypatch.setattr(stream, "_FREE_BYTES", 1 << 20)
+    for method in ("ahead", "peek"):
+        real = getattr(Stream, method)
+
+        def counted(self: Stream, num_bytes: int, real: Callable[..., Any] = real) -> Any:
+            nonlocal seen
+            got = real(self, num_bytes)
+            seen += len(got[0] if isinstance(got, tuple) else got)
+            return got
+
+        monkeypatch.setattr(Stream, method, counted)
+    path = tmp_path / "a.warc"
+    path.write_bytes(content)
+    good, _, _ = read(path)
+    assert not good
+    assert seen < 12 * len(content) + (4 << 20)
