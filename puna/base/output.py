@@ -23,6 +23,8 @@ from puna.base.errors import DataError
 from puna.base.files import files_below, read_json, refusing_full_disk, sha256_file, sync_file, sync_folder, write_json
 
 _HEARTBEAT_S = 2.0
+Place = Path | str
+"""A path, or an address as a string."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +46,29 @@ class Unit:
 
 
 class Inputs:
-    """The paths a stage reads, by input name."""
+    """The places a stage reads, by input name: paths, and addresses (strings such as s3://bucket/crawl)."""
 
-    def __init__(self, paths: Mapping[str, Path | list[Path]]):
-        self._paths = {name: [value] if isinstance(value, Path) else list(value) for name, value in paths.items()}
+    def __init__(self, places: Mapping[str, "Place | list[Path] | list[Place]"]):
+        self._places = {n: [value] if isinstance(value, Path | str) else list(value) for n, value in places.items()}
 
     def has(self, name: str) -> bool:
         """Whether the input was given."""
-        return bool(self._paths.get(name))
+        return bool(self._places.get(name))
+
+    def places(self, name: str) -> list[Place]:
+        """All paths and addresses of an input. Raises DataError if it was not given."""
+        if not self.has(name):
+            raise DataError(f'expected an input "{name}", came {sorted(self._places) or "none"}; add it to the stage')
+        return self._places[name]
 
     def many(self, name: str) -> list[Path]:
-        """All paths of an input. Raises DataError if it was not given."""
-        if not self.has(name):
-            raise DataError(f'expected an input "{name}", came {sorted(self._paths) or "none"}; add it to the stage')
-        return self._paths[name]
+        """All paths of an input. Raises DataError if it was not given or one is an address."""
+        paths = []
+        for place in self.places(name):
+            if isinstance(place, str):
+                raise DataError(f'expected a file or folder for the input "{name}", came an address; get {place} first')
+            paths.append(place)
+        return paths
 
     def one(self, name: str) -> Path:
         """The path of an input. Raises DataError if it was not given or is several."""

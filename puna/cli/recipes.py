@@ -29,7 +29,7 @@ def run(
         str | None, typer.Option(help="Run replicas, for example 0,1,2; `puna compare` aggregates them")
     ] = None,
     crawl: Annotated[
-        list[str], typer.Option(help="Your own WARC, HTML folder, JSONL, Parquet or text as the crawl")
+        list[str], typer.Option(help="Your own WARC, HTML folder, JSONL, Parquet, books or text as the crawl; or a URL")
     ] = [],
     json_: JsonOption = False,
 ) -> None:
@@ -111,7 +111,10 @@ def rounds(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) 
 def curate(
     out: Annotated[Path, typer.Option(help="Run folder; the documents go to OUT/curate")],
     inputs: Annotated[
-        list[str], typer.Argument(help="WARC, HTML, JSONL, Parquet or text files, or folders of them")
+        list[str],
+        typer.Argument(
+            help="WARC, HTML, JSONL, Parquet, EPUB, PDF, text or code, folders of them, or URLs (s3://, https://)"
+        ),
     ] = [],
     corpus: Annotated[
         Path | None, typer.Option(help="An earlier OUT/curate that the new documents are joined to")

@@ -5,6 +5,7 @@ All of it is a pure function of the record and the settings, so any process may 
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from puna.curate.language.model import LanguageModel
 from puna.curate.outliers import Outliers, pack
 from puna.curate.parts import Row
 from puna.curate.pii import KINDS, National, mask_personal_data
+from puna.curate.read.limits import Reading
 from puna.curate.read.records import Record
 from puna.curate.rules.blocked import BlockedWords
 from puna.curate.rules.c4 import C4, c4
@@ -39,6 +41,9 @@ from puna.curate.words import Words, count_words
 RuleName = Literal[
     "encoding", "repeated_lines", "refinedweb", "c4", "blocked", "gopher_quality", "gopher_repetition", "fineweb"
 ]
+
+CODE_RULES = ("encoding",)
+"""Rules that source code is held to as well; all others know what prose looks like."""
 
 LINE_RULES = ("repeated_lines", "refinedweb", "c4")
 """Rules that take lines off a text."""
@@ -85,6 +90,8 @@ class CurateConfig(Config):
     """A line that all documents of a language together hold more often goes from all of them (Llama 3: 6); 0: none."""
     outliers: Outliers = Outliers()
     """Documents whose words are not those of the corpus; off by default, for Llama 3 published no threshold."""
+    reading: Reading = Reading()
+    """Limits of what is read, and what of it is source code."""
     max_chars: int = Field(50_000, ge=0)
     """Plain texts longer than this are split at paragraphs; 0 never splits."""
     keep_index: bool = True
@@ -151,6 +158,7 @@ class Cleaner:
         self._exams = ExamIndex(exams, config.decontaminate) if exams else None
         self._blocked = BlockedWords(blocked_entries(config.blocked_words))
         self._rules_of_all = self._rules(config)
+        self._rules_of_code = {name: rule for name, rule in self._rules_of_all.items() if name in CODE_RULES}
         self._rules_of = {name: self._rules(config.for_language(name)) for name in config.by_language}
         self._steps: dict[str, Callable[[_Way], str | None]] = {
             "read": _readable,
@@ -211,6 +219,8 @@ class Cleaner:
         return self._contamination(way)
 
     def _rules_for(self, way: _Way) -> "_Rules":
+        if way.record.form == "code":
+            return self._rules_of_code
         return self._rules_of.get(way.row.lang, self._rules_of_all)
 
     def _contamination(self, way: _Way) -> str:
@@ -224,6 +234,8 @@ class Cleaner:
         if record.form == "html":
             page = extract_page(record.body, record.charset, self.config.extract)
             row.text, row.title, visible = page.text, page.title, page.visible
+        elif record.form == "code":
+            visible = row.text = cast(str, record.body)  # as its authors wrote it: white space is meant
         else:
             body = record.body
             visible = row.text = tidy(decode(body, record.charset) if isinstance(body, bytes) else body)
@@ -235,6 +247,9 @@ class Cleaner:
         return "page without its end" if is_cut else None
 
     def _language(self, way: _Way) -> str | None:
+        if way.record.form == "code":
+            way.row.lang = "code"
+            return None
         way.row.lang = self._identify(way.row.text)
         return way.row.lang if self.config.languages and way.row.lang not in self.config.languages else None
 
@@ -259,7 +274,7 @@ class Cleaner:
             row.bands = band_keys(signature(way.words().word_hashes, minhash), minhash).tobytes()
         if self.config.outliers.max_kl:
             row.word_counts = pack(way.words())
-        if self.config.max_line_copies:
+        if self.config.max_line_copies and row.form != "code":  # lines of code come again by right
             row.line_keys, row.line_words = line_keys(row.text, row.lang).tobytes(), line_words(row.text).tobytes()
 
 
@@ -308,4 +323,7 @@ def _new_row(record: Record) -> Row:
     parts = [record.url, record.date] if not record.problem else [record.source, record.locator, record.problem]
     digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "replace") + b"\0" + body, digest_size=16)
     url = record.url.encode("utf-8", "replace").decode()
-    return Row(digest.hexdigest(), record.source, record.locator, record.form, url, record.date, bytes_in=len(body))
+    notes = json.dumps(record.notes, ensure_ascii=False, sort_keys=True) if record.notes else ""
+    row = Row(digest.hexdigest(), record.source, record.locator, record.form, url, record.date, bytes_in=len(body))
+    row.title, row.notes = record.title, notes
+    return row

@@ -40,6 +40,7 @@ class Row:
     date: str = ""
     lang: str = ""
     title: str = ""
+    notes: str = ""
     text: str = ""
     rule: str = ""
     bytes_in: int = 0

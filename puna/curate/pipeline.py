@@ -7,6 +7,7 @@ few chunks of text, and the same bytes come out whatever the order of the inputs
 earlier attempt was killed.
 """
 
+import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from puna.curate.engines.pool import Job
 from puna.curate.language.thresholds import THRESHOLDS_FILE
 from puna.curate.outliers import COUNTS_FILE
 from puna.curate.parts import ROW_SCHEMA, Buckets, encode_table, read_parts, seconds_of_part, write_part
+from puna.curate.read.books import require_libraries
 from puna.curate.read.records import Record, read_file
 from puna.curate.read.sources import READABLE, InputFile, list_inputs
 from puna.curate.rejects import SAMPLES_FILE, write_samples
@@ -48,7 +50,7 @@ _REJECTS = pa.schema(
 
 
 def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
-    """Curate the inputs `crawl` (files or folders); pages that hold items of `exams` go; `truth` measures the result.
+    """Curate the inputs `crawl` (files, folders, addresses); pages that hold items of `exams` go; `truth` measures it.
 
     Further inputs: `languages`, a stage of that kind, whose model tells the language of a page; `thresholds`, of that
     kind, with settings by language (those of `by_language` go before); `corpus`, an earlier curate artifact: then the
@@ -57,7 +59,8 @@ def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
     Raises DataError if nothing can be read or nothing is kept, InputError for a file of unknown kind.
     """
     config = _with_thresholds(config, inputs)
-    files, skipped_files = list_inputs(inputs.many("crawl"))
+    files, skipped_files = list_inputs(inputs.places("crawl"), config.reading.code)
+    require_libraries(files)
     if inputs.has("corpus"):
         check_index(inputs.one("corpus"), config)
     exams = inputs.many("exams") if inputs.has("exams") else []
@@ -106,11 +109,11 @@ def _clean_all(
         return dict(read_json(listing))
     skipped: Counter[str] = Counter()
     names: list[str] = []
-    total = sum(file.path.stat().st_size for file in files)
+    total = sum(file.size or 0 for file in files)
     began, documents, kept = time.monotonic(), 0, 0
 
     def missing() -> Iterator[tuple[list[Record], Path, int]]:
-        for name, records, position in _chunks(files, skipped, config.max_chars):
+        for name, records, position in _chunks(files, skipped, config):
             names.append(name)
             if not (out.state / name).exists():
                 yield records, out.state / name, position
@@ -137,14 +140,16 @@ def _clean_all(
     return value
 
 
-def _chunks(files: list[InputFile], skipped: Counter[str], max_chars: int) -> Iterator[tuple[str, list[Record], int]]:
+def _chunks(
+    files: list[InputFile], skipped: Counter[str], config: CurateConfig
+) -> Iterator[tuple[str, list[Record], int]]:
     """Records cut into chunks within each file: name of the part, records, bytes of the inputs read until then."""
     before = 0
     for number, file in enumerate(files):
-        size = file.path.stat().st_size
+        size = file.size or 0
         chunk: list[Record] = []
         chunk_bytes = read_bytes = count = 0
-        for record in read_file(file, skipped, max_chars):
+        for record in read_file(file, skipped, config.max_chars, config.reading):
             chunk.append(record)
             chunk_bytes += len(record.body)
             if len(chunk) >= _CHUNK_RECORDS or chunk_bytes >= _CHUNK_BYTES:
@@ -216,6 +221,8 @@ def _document(row: dict[str, Any]) -> Document:
         meta["form"] = row["form"]
     if row["title"]:
         meta["title"] = row["title"]
+    if row["notes"]:
+        meta |= json.loads(row["notes"])
     if masked := sum(row[column] for column in MASKED_COLUMNS):
         meta["masked"] = masked
     return Document(row["id"], row["text"], row["url"], row["source"], row["lang"], row["date"], meta)

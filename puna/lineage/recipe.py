@@ -8,7 +8,8 @@
       curate: {kind: curate, inputs: {crawl: "${data}/web-warc"}, config: {languages: [en]}}
       tokenizer: {kind: tokenizer, inputs: {documents: curate}, config: {vocab_size: 2048}}
 
-An input is an earlier stage (`curate`), a part of one (`curate/heldout`), a file or folder, or a list of these.
+An input is an earlier stage (`curate`), a part of one (`curate/heldout`), a file or folder, an address that
+fsspec knows (s3://bucket/crawl/; `curate` reads them), or a list of these.
 One entry of `stages` may be a block of stages that is repeated `rounds` times: rounds.py.
 """
 

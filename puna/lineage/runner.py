@@ -17,7 +17,8 @@ from typing import Any, Protocol
 from puna.base.config import Config, did_you_mean, validate
 from puna.base.errors import ArtifactError, ConfigError, PunaError
 from puna.base.files import read_json, write_json
-from puna.base.output import Inputs, Progress, StageOutput
+from puna.base.output import Inputs, Place, Progress, StageOutput
+from puna.base.remote import is_url, remote_fingerprint
 from puna.base.rng import hash64
 from puna.lineage.fingerprint import difference, fingerprint, path_fingerprint, source_hashes
 from puna.lineage.memory import PeakMemory
@@ -55,7 +56,7 @@ class Planned:
     spec: StageSpec
     stage: Stage
     config: Config
-    inputs: dict[str, Path | list[Path]]
+    inputs: dict[str, Place | list[Place]]
     made_of: dict[str, Any]
     fingerprint: str
     seed: int
@@ -206,9 +207,9 @@ def _resolved_once(partial: Path, recipe: Recipe) -> int:
 
 def _resolve_inputs(
     recipe: Recipe, spec: StageSpec, planned: Mapping[str, Planned], store: Store
-) -> tuple[dict[str, Path | list[Path]], dict[str, Any]]:
-    """Paths and fingerprints of a stage's inputs."""
-    paths: dict[str, Path | list[Path]] = {}
+) -> tuple[dict[str, Place | list[Place]], dict[str, Any]]:
+    """Places and fingerprints of a stage's inputs."""
+    paths: dict[str, Place | list[Place]] = {}
     prints: dict[str, Any] = {}
     for name, value in spec.inputs.items():
         found = [
@@ -219,11 +220,14 @@ def _resolve_inputs(
     return paths, prints
 
 
-def _resolve(recipe: Recipe, reference: str, planned: Mapping[str, Planned], store: Store) -> tuple[Path, str]:
+def _resolve(recipe: Recipe, reference: str, planned: Mapping[str, Planned], store: Store) -> tuple[Place, str]:
     if source := recipe.source_of(reference):
         stage, inside = source
         one = planned[stage]
         return store.folder(stage, one.fingerprint) / inside, f"{one.fingerprint}/{inside}"
+    if is_url(reference):
+        name = reference.partition("?")[0].rstrip("/").rpartition("/")[2]
+        return reference, f"{name} {remote_fingerprint(reference)}"
     path = Path(reference).expanduser()
     return path, f"{path.name} {path_fingerprint(path)}"
 

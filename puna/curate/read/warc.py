@@ -1,31 +1,36 @@
-"""Web archives -> pages: WARC and WET by fastwarc, the older ARC by a few lines here (fastwarc reads none).
+"""Web archives -> pages: WARC, WET (ISO 28500) and the older ARC. Records are cut here, their HTTP is read by fastwarc.
 
-A damaged record costs that record only: reading goes on at the next place where a record can begin.
+A damaged record costs that record only: reading goes on at the next place where a record can begin, a gzip member or
+`WARC/` at the start of a line. fastwarc cuts records itself, too, but takes what a record says of its length for
+true: one that claims 10 GB would swallow all behind it, and one that unpacks to as much, the memory.
 """
 
-import gzip
-import mmap
+import io
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
-_READ_TYPES = WarcRecordType.response | WarcRecordType.resource | WarcRecordType.conversion
+from puna.curate.read.damage import Damaged, larger_than, one_line
+from puna.curate.read.stream import Stream
+
+_PAGE_TYPES = (b"response", b"resource", b"conversion")
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
-# How a record can begin, by the first bytes of the file: where to look on after damage.
-_RECORD_STARTS = (b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"WARC/1.")
-_ARC_HEADER = re.compile(rb"^([a-z]+:[^ \n]*) ([^ \n]+) (\d{8,20}) ([^ \n]+)(?: [^\n]*)? (-?\w+)\r?\n", re.MULTILINE)
+_MARK = b"WARC/"
+_HEAD_BYTES, _ARC_HEAD_BYTES = 1 << 16, 1 << 13
+_STEP_BYTES = 1 << 16
+_BEHIND_BYTES = 24  # enough to see the two line ends and the next record's first word
+_FIELD = re.compile(rb"^([\w-]+)[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
+_ARC_HEADER = re.compile(rb"([a-z]+:[^ \n]*) ([^ \n]+) (\d{8,20}) ([^ \n]+)(?: [^\n]*)? (-?\w+)\r?\n")
 
 
 @dataclass(slots=True)
 class Page:
-    """One archived page; `offset` is where its record begins in the file, `problem` why it cannot be used."""
+    """One archived page; `place` is where its record begins in the file, `problem` why it cannot be used."""
 
-    offset: int
+    place: str
     form: str = "html"
     body: bytes = b""
     url: str = ""
@@ -34,87 +39,126 @@ class Page:
     problem: str = ""
 
 
-def read_warc(path: Path, skipped: Counter[str]) -> Iterator[Page]:
-    """Pages of a WARC, WET or ARC file (plain, .gz, .zst); records that are no pages are counted in `skipped`."""
-    if path.stat().st_size == 0:
-        yield Page(0, problem="empty file")
-    elif _is_arc(path):
-        yield from _read_arc(path, skipped)
-    else:
-        yield from _read_warc(path, skipped)
-
-
-def _read_warc(path: Path, skipped: Counter[str]) -> Iterator[Page]:
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start = next((mark for mark in _RECORD_STARTS if content[: len(mark)] == mark), b"WARC/1.")
-        begin, last, damaged_at = 0, -1, -1
-        while begin >= 0:
-            file.seek(begin)
-            problem, page = "", None
-            try:
-                for record in ArchiveIterator(file, record_types=WarcRecordType.any_type, parse_http=False):
-                    last = begin + record.stream_pos
-                    # A member found by its mark after damage must be a record, or it was chance.
-                    damaged_at = -1
-                    page = _page(record, last, skipped)
-                    if page is not None:
-                        yield page
-            except (OSError, KeyError, ValueError, EOFError) as error:
-                problem = f"damaged record ({_one_line(error)})"
-            is_known = page is not None and page.problem != ""
-            if not problem and (is_known or start != _RECORD_STARTS[0] or not _is_cut_off(content[max(0, last) :])):
-                break
-            problem = problem or "truncated gzip member"
-            if damaged_at < 0:
-                damaged_at = max(last, begin) + 1
-                yield Page(damaged_at, problem=problem)
-            begin = content.find(start, max(last, begin) + 1)
-            last = begin
-
-
-def _is_cut_off(tail: bytes) -> bool:
-    """Whether the last gzip member has no end: where it gives no byte of a record, fastwarc takes it for the end."""
-    while tail.startswith(_RECORD_STARTS[0]):
-        member = zlib.decompressobj(wbits=31)
+def read_warc(stream: Stream, skipped: Counter[str], max_bytes: int) -> Iterator[Page]:
+    """Pages of a WARC, WET or ARC file; records that are no pages are counted in `skipped`."""
+    read_record, is_damaged, place = None, False, "0"
+    while True:
         try:
-            member.decompress(tail)
-        except zlib.error:
-            return False
-        if not member.eof:
-            return True
-        tail = member.unused_data
-    return False
+            if read_record is None:
+                begin = stream.peek(11)
+                read_record = _arc_record if begin == b"filedesc://" else _warc_record
+                if not begin:
+                    yield Page("0", problem="empty file")
+                    return
+            place = stream.place()
+            while (begin := stream.peek(1)) in (b"\r", b"\n"):
+                stream.advance(1)
+                place = stream.place()
+            if not begin:
+                return
+            page = read_record(stream, place, skipped, max_bytes)
+            is_damaged = page is not None and page.problem.startswith("damaged record")
+            if page is not None:
+                yield page
+        except Damaged as damage:
+            if not is_damaged:  # what lies between a damaged record and the next whole one is one
+                yield Page(place, problem=str(damage))
+            is_damaged = True
+            if stream.damage is not None and not stream.resume():
+                return
 
 
-def _page(record: WarcRecord, offset: int, skipped: Counter[str]) -> Page | None:
-    """The page in a record, or None if it is of another type."""
-    if not record.record_type & _READ_TYPES:
-        skipped[f"record {record.record_type}"] += 1
+def _warc_record(stream: Stream, place: str, skipped: Counter[str], max_bytes: int) -> Page | None:
+    """The record that begins here; None if it is no page. Raises Damaged, standing where the next may begin."""
+    if stream.peek(len(_MARK)) != _MARK:
+        stream.skip_past(b"\n" + _MARK)
+        raise Damaged("damaged record (no WARC header)")
+    member = stream.member()
+    head = stream.until(b"\r\n\r\n", _HEAD_BYTES)
+    if head is None:
+        stream.take(_HEAD_BYTES // 2)  # no header that ends could begin there
+        stream.skip_past(b"\n" + _MARK)
+        raise Damaged("damaged record (header without end)")
+    fields = {name.lower(): value for name, value in _FIELD.findall(head)}
+    length = fields.get(b"content-length", b"")
+    if not (length.isdigit() and len(length) < 20 and b"warc-type" in fields):
+        stream.skip_past(b"\n" + _MARK)
+        raise Damaged("damaged record (no type or length)")
+    num_bytes, kind = int(length), fields[b"warc-type"].lower()
+    if num_bytes > max_bytes:
+        if not stream.skip_past(b"\r\n\r\n" + _MARK, num_bytes):
+            stream.skip_past(b"\n" + _MARK, _BEHIND_BYTES)
+        if kind in _PAGE_TYPES:
+            return _described(Page(place, problem=larger_than(max_bytes)), fields)
+        skipped[f"record {_word(kind)}"] += 1
         return None
-    page = Page(offset, url=(record.headers.get("WARC-Target-URI") or "").strip("<> "))
-    page.date = record.headers.get("WARC-Date") or ""
-    expected = record.content_length
-    record.freeze()
-    if record.content_length < expected:
-        page.problem = f"truncated record ({record.content_length} of {expected} bytes)"
-        return page
-    is_http = record.is_http
-    if is_http:
-        try:
+    block = _block(stream, member, num_bytes)
+    if kind not in _PAGE_TYPES:
+        skipped[f"record {_word(kind)}"] += 1
+        return None
+    return _page(head + block, _described(Page(place), fields), kind == b"conversion", skipped, max_bytes)
+
+
+def _block(stream: Stream, member: int, num_bytes: int) -> bytes:
+    """The block of a record, if its length leads to the end or to another record; else Damaged, at the next one."""
+    ahead, damage = stream.ahead(num_bytes + _BEHIND_BYTES)
+    block, behind = ahead[:num_bytes], ahead[num_bytes:]
+    line_ends, behind = len(behind) - len(behind.lstrip(b"\r\n")), behind.lstrip(b"\r\n")
+    if damage is not None and (len(block) < num_bytes or damage.at == member):
+        raise damage
+    is_followed = not behind or behind.startswith(_MARK)
+    if len(block) < num_bytes or (not is_followed and b"\n" + _MARK in block):
+        if not stream.may_look_again(len(block)):
+            stream.advance(len(block))
+        stream.skip_past(b"\n" + _MARK)
+        raise Damaged(
+            f"truncated record ({len(block)} of {num_bytes} bytes)"
+            if len(block) < num_bytes
+            else f"damaged record (length {num_bytes} leads to no record)"
+        )
+    stream.advance(num_bytes + line_ends)
+    return block
+
+
+def _described(page: Page, fields: dict[bytes, bytes]) -> Page:
+    page.url = fields.get(b"warc-target-uri", b"").decode("utf-8", "replace").strip("<> ")
+    page.date = fields.get(b"warc-date", b"").decode("utf-8", "replace")
+    return page
+
+
+def _page(whole: bytes, page: Page, is_text: bool, skipped: Counter[str], max_bytes: int) -> Page | None:
+    """`page` with the body of the record `whole`, unpacked as its HTTP headers say; None if it is of another type."""
+    try:
+        content = io.BytesIO(b"WARC/1.1" + whole[whole.index(b"\r") :])  # fastwarc reads no WARC/0.17
+        archive = ArchiveIterator(content, record_types=WarcRecordType.any_type, parse_http=False)
+        record: WarcRecord = next(archive)
+        if record.is_http:
             record.parse_http(auto_decode="all")
-            page.body = record.reader.read()
-        except (OSError, ValueError, EOFError) as error:
-            page.problem = f"damaged HTTP body ({_one_line(error)})"
-            return page
+        page.body = _read(record, max_bytes)
+    except (OSError, ValueError, KeyError, EOFError, StopIteration) as error:
+        page.problem = f"damaged HTTP body ({one_line(error)})"
+        return page
+    if len(page.body) > max_bytes:
+        page.problem, page.body = larger_than(max_bytes), b""
+        return page
+    if record.is_http:
         status = record.http_headers.status_code if record.http_headers else None
         if status is not None and not 200 <= status < 300:
             skipped[f"HTTP status {status}"] += 1
             return None
         media, page.charset = record.http_content_type or "", record.http_charset or ""
     else:
-        media, page.body = (record.headers.get("Content-Type") or "").split(";")[0], record.reader.read()
-    form = "web" if record.record_type == WarcRecordType.conversion else ""
-    return _typed(page, media.strip().lower(), form, skipped)
+        media = (record.headers.get("Content-Type") or "").split(";")[0]
+    return _typed(page, media.strip().lower(), "web" if is_text else "", skipped)
+
+
+def _read(record: WarcRecord, max_bytes: int) -> bytes:
+    """The body of a record, one byte more than `max_bytes` at most; in steps, since fastwarc reserves what is asked."""
+    parts, left = [], max_bytes + 1
+    while left and (part := record.reader.read(min(left, _STEP_BYTES))):
+        parts.append(part)
+        left -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _typed(page: Page, media: str, form: str, skipped: Counter[str]) -> Page | None:
@@ -125,78 +169,60 @@ def _typed(page: Page, media: str, form: str, skipped: Counter[str]) -> Page | N
     elif form == "web" or media == "text/plain":
         page.form = "web"
     else:
-        skipped[f"media type {media or 'unknown'}"] += 1
+        skipped[f"media type {media[:60] or 'unknown'}"] += 1
         return None
     if not page.body.strip():
         page.problem = "empty body"
     return page
 
 
-def _is_arc(path: Path) -> bool:
-    try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as file:
-            return file.read(11) == b"filedesc://"
-    except (OSError, EOFError, zlib.error):
-        return False
-
-
-def _read_arc(path: Path, skipped: Counter[str]) -> Iterator[Page]:
-    """Records of an ARC file, version 1: a line `URL IP date type length`, then `length` bytes (Internet Archive)."""
-    content = path.read_bytes()
-    broken_end = ""
-    if content[:2] == b"\x1f\x8b":
-        content, broken_end = _gunzip(content)
-    begin = 0
-    while match := _ARC_HEADER.search(content, begin):
-        url, _, date, media, length = (part.decode("utf-8", "replace") for part in match.groups())
-        body = content[match.end() : match.end() + int(length)] if length.isdigit() else b""
-        page = Page(match.start(), url=url, date=_iso_date(date))
-        if not length.isdigit() or len(body) < int(length):
-            begin = match.end()
-            page.problem = f"damaged record (length {length}, {len(content) - match.end()} bytes left)"
-            yield page
-            continue
-        begin = match.end() + len(body)
-        if url.startswith("filedesc:"):
-            skipped["record filedesc"] += 1
-            continue
-        typed = _arc_page(page, body, media, skipped)
-        if typed is not None:
-            yield typed
-    if broken_end:
-        yield Page(begin, problem=broken_end)
+def _arc_record(stream: Stream, place: str, skipped: Counter[str], max_bytes: int) -> Page | None:
+    """A record of ARC, version 1: a line `URL IP date type length`, then `length` bytes (Internet Archive)."""
+    member = stream.member()
+    match = _ARC_HEADER.fullmatch(stream.line(_ARC_HEAD_BYTES))
+    if match is None:
+        raise Damaged("damaged record (no ARC header)")
+    url, _, date, media, length = (part.decode("utf-8", "replace") for part in match.groups())
+    page = Page(place, url=url, date=_iso_date(date))
+    if not (length.isascii() and length.isdigit() and len(length) < 20):
+        page.problem = f"damaged record (length {length[:20]})"
+        return page
+    if int(length) > max_bytes:
+        if not stream.skip_past(b"\nhttp", int(length)):
+            stream.line(_BEHIND_BYTES)
+        page.problem = larger_than(max_bytes)
+        return page
+    body, damage = stream.ahead(int(length))
+    if damage is not None and (len(body) < int(length) or damage.at == member):
+        raise damage
+    if len(body) < int(length):
+        if not stream.may_look_again(len(body)):
+            stream.advance(len(body))
+        page.problem = f"damaged record (length {length}, {len(body)} bytes left)"
+        return page
+    stream.advance(len(body))
+    if url.startswith("filedesc:"):
+        skipped["record filedesc"] += 1
+        return None
+    return _arc_page(page, body, media, skipped)
 
 
 def _arc_page(page: Page, body: bytes, media: str, skipped: Counter[str]) -> Page | None:
     head, separator, page.body = body.partition(b"\r\n\r\n") if body.startswith(b"HTTP/") else (b"", b"", body)
     status = head[:30].split(b" ")[1:2]
     if separator and status and not status[0].startswith(b"2"):
-        skipped[f"HTTP status {status[0].decode('ascii', 'replace')[:3]}"] += 1
+        skipped[f"HTTP status {_word(status[0][:3])}"] += 1
         return None
     charset = re.search(rb"(?i)^content-type:.*charset=[\"']?([\w-]+)", head, re.MULTILINE)
-    page.charset = charset.group(1).decode() if charset else ""
+    page.charset = charset.group(1).decode("ascii", "replace") if charset else ""
     return _typed(page, media.lower(), "", skipped)
 
 
-def _gunzip(content: bytes) -> tuple[bytes, str]:
-    """All gzip members of `content` that can be read, and what was wrong with the rest."""
-    plain = []
-    while content:
-        member = zlib.decompressobj(wbits=31)
-        try:
-            plain.append(member.decompress(content))
-        except zlib.error as error:
-            return b"".join(plain), f"damaged gzip member ({_one_line(error)})"
-        if not member.eof:
-            return b"".join(plain), "truncated gzip member"
-        content = member.unused_data
-    return b"".join(plain), ""
+def _word(word: bytes) -> str:
+    """A word of a file, short enough to be a name in a report."""
+    return "".join(letter if letter.isprintable() else "?" for letter in word[:20].decode("utf-8", "replace"))
 
 
 def _iso_date(digits: str) -> str:
     digits = digits.ljust(14, "0")
     return f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}T{digits[8:10]}:{digits[10:12]}:{digits[12:14]}Z"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:100] or type(error).__name__

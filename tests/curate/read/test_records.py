@@ -70,7 +70,7 @@ def test_truncated_gzip_keeps_what_came_before(tmp_path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
     records, _ = read(path)
     assert len(records) > 1000
-    assert [record.problem for record in records if record.problem] == ["damaged file (EOFError)"]
+    assert [record.problem for record in records if record.problem] == ["damaged file (truncated gzip member)"]
 
 
 def test_parquet_text_column(tmp_path: Path) -> None:
@@ -80,9 +80,8 @@ def test_parquet_text_column(tmp_path: Path) -> None:
     records, _ = read(tmp_path)
     assert [(record.body, record.url) for record in records if not record.problem] == [("a", "u"), ("c", "w")]
     assert [record.problem for record in records if record.problem] == [
-        'no string in field "text"',
-        'no string in field "text"',
-        'no string in field "text"',
+        'no string in field "text"',  # one row
+        'no string in field "text"',  # a row group without the column
         "damaged Parquet",
     ]
 
