@@ -6,6 +6,7 @@ root of their number: near a vector of length one, whatever the length of the do
 B buckets, H classes of all heads together, M tokens of a text.
 """
 
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -95,9 +96,9 @@ class LinearClassifier:
     def load(cls, path: Path) -> "LinearClassifier":
         """Read a model that `save` wrote. Raises ArtifactError if it is none."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
                 parts = {name: stored[name] for name in ("names", "used", "weights", "biases", "t", "size")}
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ArtifactError(f"expected a linear classifier at {path}, came {error}; run a classify stage") from None
         heads: dict[str, list[str]] = {}
         for name, _, value in (row.partition("\t") for row in parts["names"].tolist()):
@@ -121,25 +122,27 @@ class HashedTexts:
     """The features of texts as the rows of a sparse matrix; `active`: the buckets that occur, which are its columns."""
 
     def __init__(self, texts: Sequence[str], ngram: int, num_buckets: int):
-        rows = [_buckets(_numberless(Words(text)), ngram, num_buckets) for text in texts]
-        lengths = [len(row) for row in rows]
-        found = np.concatenate([np.zeros(0, np.int32), *rows])
-        self.active, columns = np.unique(found, return_inverse=True)
-        self.columns = columns.astype(np.int32)
-        self.ends = np.cumsum(lengths).astype(np.int64)
+        rows, values = [np.zeros(0, np.int32)], [np.zeros(0, np.float64)]
+        for text in texts:
+            found = _buckets(_numberless(Words(text)), ngram, num_buckets)
+            row, counts = np.unique(found, return_counts=True)
+            rows.append(row)
+            values.append(counts / np.sqrt(max(1, len(found))))
+        self.active, columns = np.unique(np.concatenate(rows), return_inverse=True)
+        self.columns, self.values = columns.astype(np.int32), np.concatenate(values)
+        self.ends = np.cumsum([len(row) for row in rows[1:]]).astype(np.int64)
         self.ngram, self.num_buckets = ngram, num_buckets
-        self.scales = 1 / np.sqrt(np.maximum(1, np.array(lengths, np.float64)))
 
     @property
     def num_features(self) -> int:
         return len(self.active)
 
     def times(self, weights: Floats) -> Floats:
-        result: Floats = _rows_times(self.columns, self.ends, self.scales, weights)
+        result: Floats = _rows_times(self.columns, self.ends, self.values, weights)
         return result
 
     def transposed_times(self, values: Floats) -> Floats:
-        result: Floats = _columns_times(self.columns, self.ends, self.scales, values, self.num_features)
+        result: Floats = _columns_times(self.columns, self.ends, self.values, values, self.num_features)
         return result
 
 
@@ -184,26 +187,26 @@ def _votes(hashes, ngram, weights):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _rows_times(columns, ends, scales, weights):  # type: ignore[no-untyped-def]
+def _rows_times(columns, ends, counts, weights):  # type: ignore[no-untyped-def]
     num_classes, start = weights.shape[1], 0
     result = np.zeros((len(ends), num_classes), np.float64)
     for row in range(len(ends)):
         for place in range(start, ends[row]):
+            column, count = columns[place], counts[place]
             for one in range(num_classes):
-                result[row, one] += weights[columns[place], one]
-        for one in range(num_classes):
-            result[row, one] *= scales[row]
+                result[row, one] += count * weights[column, one]
         start = ends[row]
     return result
 
 
 @njit(cache=True, nogil=True)
-def _columns_times(columns, ends, scales, values, num_features):  # type: ignore[no-untyped-def]
+def _columns_times(columns, ends, counts, values, num_features):  # type: ignore[no-untyped-def]
     num_classes, start = values.shape[1], 0
     result = np.zeros((num_features, num_classes), np.float64)
     for row in range(len(ends)):
         for place in range(start, ends[row]):
+            column, count = columns[place], counts[place]
             for one in range(num_classes):
-                result[columns[place], one] += values[row, one] * scales[row]
+                result[column, one] += count * values[row, one]
         start = ends[row]
     return result
