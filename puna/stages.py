@@ -5,6 +5,8 @@ from puna.lineage.runner import Stage
 STAGES: dict[str, Stage] = {
     "world": Stage("puna.world.village", "WorldConfig", seeded=True),
     "curate": Stage("puna.curate.pipeline", "CurateConfig"),
+    "embed": Stage("puna.engine.embed", "EmbedConfig"),
+    "semantic-dedup": Stage("puna.curate.dedup.semantic", "SemanticConfig"),
     "languages": Stage("puna.curate.language.model", "LanguagesConfig", seeded=True),
     "label": Stage("puna.curate.classify.label", "LabelConfig", seeded=True),
     "classify": Stage("puna.curate.classify.train", "ClassifyConfig", seeded=True),

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from puna.base.errors import DataError
 from puna.base.files import read_json
 from puna.curate.clean import Cleaner, CurateConfig
+from puna.curate.outliers import COUNTS_FILE, Corpus, is_counted
 from puna.curate.rules.check import Check
 from puna.curate.words import count_words
 
@@ -56,20 +57,25 @@ def sweep(folder: Path) -> list[Sweep]:
         )
     config = CurateConfig.model_validate(read_json(folder / "manifest.json")["config"])
     cleaner, found = Cleaner(config), dict[tuple[str, str], Sweep]()
+    corpus = Corpus.load(folder / COUNTS_FILE) if (folder / COUNTS_FILE).exists() else Corpus()
     for row in _rejects(folder):
         rule = row["rule"].partition(":")[0]
-        if rule not in config.rules:
+        checks: list[tuple[str, Check]] = []
+        if rule in config.rules:
+            checks += cleaner.checks(row["text"], row["lang"], row["form"], since=rule)
+        elif rule != "outliers":
             continue
-        checks = cleaner.checks(row["text"], row["lang"], row["form"], since=rule)
+        unusual = corpus.check(row["lang"], row["text"], config.outliers, is_counted(row["rule"]))
+        checks += [("outliers", unusual)] if unusual else []
         failed = [(name, check) for name, check in checks if check.failed]
         if not failed:  # C4 takes lines off: what is left of a page may pass when it is looked at again
             continue
         name, first = failed[0]
         one = found.setdefault((name, first.setting), _new(name, first))
-        words = count_words(row["text"])
-        one.documents, one.words = one.documents + 1, one.words + words
+        num_words = count_words(row["text"])
+        one.documents, one.words = one.documents + 1, one.words + num_words
         if len({check.setting for _, check in failed}) == 1:
-            one.values.append((first.value, words))
+            one.values.append((first.value, num_words))
     return sorted(found.values(), key=lambda one: (-one.kept_at(None)[1], one.rule, one.setting))
 
 
