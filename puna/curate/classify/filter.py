@@ -84,7 +84,7 @@ def run(config: FilterConfig, inputs: Inputs, out: StageOutput) -> None:
     _show(report, out)
 
 
-def checks(config: FilterConfig, row: Mapping[str, Any]) -> Iterator[tuple[str, Check]]:
+def label_checks(config: FilterConfig, row: Mapping[str, Any]) -> Iterator[tuple[str, Check]]:
     """By the name of its step each check of a document with its labels: a row of an artifact of this stage."""
     if config.min_quality is not None:
         yield "quality", Check("too low", "min_quality", row["quality"], least=config.min_quality)
@@ -142,7 +142,7 @@ def _label(path: Path, classifier: LinearClassifier) -> list[Labelled]:
 
 
 def _reason(config: FilterConfig, document: Document, labels: Mapping[str, Any]) -> str:
-    for step, check in checks(config, {"id": document.id, **labels}):
+    for step, check in label_checks(config, {"id": document.id, **labels}):
         if reason := first_failure([check]):
             return f"{step}:{reason}"
     return ""
