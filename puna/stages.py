@@ -9,6 +9,7 @@ STAGES: dict[str, Stage] = {
     "semantic-dedup": Stage("puna.curate.dedup.semantic", "SemanticConfig"),
     "languages": Stage("puna.curate.language.model", "LanguagesConfig", seeded=True),
     "label": Stage("puna.curate.classify.label", "LabelConfig", seeded=True),
+    "label-model": Stage("puna.evals.label", "LabelModelConfig", seeded=True),
     "classify": Stage("puna.curate.classify.train", "ClassifyConfig", seeded=True),
     "filter": Stage("puna.curate.classify.filter", "FilterConfig"),
     "tokenizer": Stage("puna.tokenizer.train", "TokenizerConfig"),
