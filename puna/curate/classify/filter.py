@@ -62,10 +62,12 @@ class FilterConfig(Config):
 def run(config: FilterConfig, inputs: Inputs, out: StageOutput) -> None:
     """Label and filter. Inputs: `documents` (a curate stage), `classifier` (a classify stage), by choice `truth`.
 
+    A classifier that learned nothing, for want of labels that were not required, lets every document pass.
     Raises ConfigError for a threshold of what the classifier does not tell, DataError if no document is left.
     """
     folder, classifier = inputs.one("documents"), load_classifier(inputs.one("classifier"))
-    _check(config, classifier)
+    if classifier.heads:
+        _check(config, classifier)
     shards = sorted(path.name for path in folder.glob("documents-*.parquet"))
     if not shards:
         raise DataError(f"expected documents-*.parquet in {folder}, came none; give a curate stage")
@@ -86,9 +88,9 @@ def run(config: FilterConfig, inputs: Inputs, out: StageOutput) -> None:
 
 def label_checks(config: FilterConfig, row: Mapping[str, Any]) -> Iterator[tuple[str, Check]]:
     """By the name of its step each check of a document with its labels: a row of an artifact of this stage."""
-    if config.min_quality is not None:
+    if config.min_quality is not None and "quality" in row:
         yield "quality", Check("too low", "min_quality", row["quality"], least=config.min_quality)
-    if config.max_toxicity is not None:
+    if config.max_toxicity is not None and "toxicity" in row:
         yield "toxicity", Check("too high", "max_toxicity", row["toxicity"], most=config.max_toxicity)
     domain = row.get("domain")
     if domain in config.keep_share and row["domain_share"] >= config.min_domain_share:
@@ -137,8 +139,7 @@ Labelled = tuple[Document, dict[str, Any]]
 def _label(path: Path, classifier: LinearClassifier) -> list[Labelled]:
     documents = list(read_documents(path))
     columns = score(classifier, documents).columns()
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return list(zip(documents, rows, strict=True))
+    return [(one, {name: values[row] for name, values in columns.items()}) for row, one in enumerate(documents)]
 
 
 def _reason(config: FilterConfig, document: Document, labels: Mapping[str, Any]) -> str:
@@ -200,6 +201,7 @@ def _report(
     report: dict[str, Any] = {
         "documents": funnel[0]["documents"],
         "kept": left["documents"],
+        "labelled": bool(classifier.heads),
         "funnel": [funnel[0], *(step for step, is_used in zip(funnel[1:], used, strict=True) if is_used)],
         "rejects": {key: dict(count) for key, count in sorted(reasons.items()) if key},
         "examples": _examples(out.path),
@@ -207,7 +209,8 @@ def _report(
         "scores": {key: dict(count) for key, count in sorted(totals["score"].items())},
     }
     if inputs.has("truth"):
-        report["before"] = compare(_fates(folder, [folder]), inputs.one("truth"))
+        known = read_json(folder / "report.json") if (folder / "report.json").exists() else {}
+        report["before"] = known.get("truth") or compare(_fates(folder, [folder]), inputs.one("truth"))
         report["truth"] = compare(_fates(out.path, [folder, out.path]), inputs.one("truth"))
     return report
 
@@ -251,7 +254,9 @@ def _show(report: dict[str, Any], out: StageOutput) -> None:
         out.panel("bars", "Mix by domain", unit="words", items=items)
     order = sorted(report["rejects"].items(), key=lambda item: -item[1]["documents"])
     rows = [[rule, count["documents"], count["words"], report["examples"].get(rule, "")] for rule, count in order]
-    out.panel("table", "What the filter dropped", columns=["reason", "documents", "words", "an example"], rows=rows)
+    columns = ["reason", "documents", "words", "an example"]
+    note = "" if rows else "nothing" if report["labelled"] else "nothing: the classifier had no labels to learn from"
+    out.panel("table", "What the filter dropped", columns=columns, rows=rows, note=note)
     if "truth" in report:
         before, after = report["before"], report["truth"]
         rows = [

@@ -52,6 +52,9 @@ def run(config: ClassifyConfig, inputs: Inputs, out: StageOutput) -> None:
     Raises DataError if a label's document is nowhere, or if there is nothing to tell apart.
     """
     labels, texts = _labelled(inputs)
+    if not labels:
+        _learn_nothing(out)
+        return
     parts = {name: [label for label in labels if _part(label.id, config, out.seed) == name] for name in PARTS}
     if not all(parts.values()):
         raise DataError(f"expected labels to train, calibrate and test with, came {len(labels)} in all; label more")
@@ -69,6 +72,17 @@ def run(config: ClassifyConfig, inputs: Inputs, out: StageOutput) -> None:
         with out.unit("report.json") as unit:
             write_json(unit.path, _summary(parts, measured))
     show(measured, {name: len(members) for name, members in parts.items()}, texts, out)
+
+
+def _learn_nothing(out: StageOutput) -> None:
+    """A classifier without a question, for a label stage that could label nothing and did not have to."""
+    if not out.done(MODEL_FILE):
+        with out.unit(MODEL_FILE) as unit:
+            LinearClassifier({}, np.zeros((1, 0), np.float32), np.zeros(0, np.float32), 1).save(unit.path)
+    out.metric(train_labels=0)
+    out.panel(
+        "text", "The classifier", text="There are no labels: it tells nothing, and no document is filtered by it."
+    )
 
 
 def targets(labels: Sequence[Label], heads: Mapping[str, Sequence[str]]) -> NDArray[np.int64]:
@@ -113,7 +127,7 @@ def _calibrate(temperatures: dict[str, float], logits: Mapping[str, Floats], wan
 
 def _labelled(inputs: Inputs) -> tuple[list[Label], dict[str, str]]:
     """Labels by id and the text of each, from the labels' own file or from `documents`."""
-    labels = {label.id: label for path in inputs.many("labels") for label in read_labels(path)}
+    labels = {label.id: label for path in inputs.many("labels") for label in read_labels(path, True)}
     texts = {label.id: label.text for label in labels.values() if label.text}
     if inputs.has("documents"):
         for folder in inputs.many("documents"):

@@ -13,8 +13,9 @@ from puna.base.files import read_json, write_json
 from puna.base.output import StageOutput
 from puna.base.records import read_documents
 from puna.curate.classify import filter as stage
-from puna.curate.classify import train
+from puna.curate.classify import label, train
 from puna.curate.classify.filter import FilterConfig
+from puna.curate.classify.label import LabelConfig
 from puna.curate.classify.labels import Label, write_labels
 from puna.curate.classify.rubric import Verdict
 from puna.curate.classify.scores import load_classifier, score
@@ -174,6 +175,21 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         _run(made, tmp_path, **config)
+
+
+def test_without_labels_that_are_not_required_everything_passes(made: Path, tmp_path: Path) -> None:
+    """A crawl that no labeller knows: label, classify and filter run, and say that they did nothing."""
+    settings = {"labeller": "source", "sources": {"nowhere": {"quality": 1}}, "required": False}
+    labels = run_stage(label, validate(LabelConfig, settings, "label"), {"documents": made / "curate"}, tmp_path / "l")
+    inputs = {"labels": labels.path, "documents": made / "curate"}
+    trained = run_stage(train, ClassifyConfig(), inputs, tmp_path / "c")
+    inputs = {"documents": made / "curate", "classifier": trained.path}
+    config = validate(FilterConfig, {"min_quality": 4, "max_toxicity": 0.1, "keep_share": {"law": 0.1}}, "filter")
+    out = run_stage(stage, config, inputs, tmp_path / "f")
+    for place in ("", "heldout"):
+        assert list(read_documents(out.path / place)) == list(read_documents(made / "curate" / place))
+    assert (labels.metrics["labels"], trained.metrics["train_labels"], out.metrics["kept"]) == (0, 0, 146)
+    assert "no labels" in out.panels[-1]["note"]
 
 
 def test_a_classifier_without_the_question_is_refused(made: Path, tmp_path: Path) -> None:
