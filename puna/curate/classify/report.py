@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from puna.base.output import StageOutput
+from puna.curate.classify.heads import Heads
 from puna.curate.classify.labels import Label, class_of
-from puna.curate.classify.linear import LinearClassifier
 from puna.curate.classify.measure import (
     Bin,
     ClassScore,
@@ -63,7 +63,7 @@ class Measured:
 
 
 def measure_all(
-    classifier: LinearClassifier, labels: Sequence[Label], logits: Mapping[str, Floats], threshold: int
+    classifier: Heads, labels: Sequence[Label], logits: Mapping[str, Floats], threshold: int
 ) -> list[Measured]:
     """Each head that `labels` speak of, from the logits [N, K] of their documents."""
     found = []
