@@ -130,6 +130,7 @@ def curate(
     rejects: Annotated[
         str | None, typer.Option(help="Show fifty dropped documents of each rule that begins so; `all` for every rule")
     ] = None,
+    stage: Annotated[str, typer.Option(help="Whom --sweep and --why ask: a stage of kind curate or filter")] = "curate",
     json_: JsonOption = False,
 ) -> None:
     """Turn a crawl into clean, deduplicated documents; ask a finished one why.
@@ -148,11 +149,11 @@ def curate(
         if not json_:
             print(f"Documents: {out / 'curate'}   Report: {result.report_path}")
     if sweep:
-        show_sweep(out / "curate", json_)
+        show_sweep(out / stage, json_)
     if rejects is not None:
-        show_rejects(out / "curate", "" if rejects == "all" else rejects, json_)
+        show_rejects(out / stage, "" if rejects == "all" else rejects, json_)
     if why is not None:
-        show_story(out / "curate", why, json_)
+        show_story(out / stage, why, json_)
 
 
 def _curate_settings(rules: Path | None, set_: list[str]) -> dict[str, Any]:

@@ -4,12 +4,14 @@ A document counts for a threshold if this alone stands against it: it passes eve
 rules behind. Whether it is a copy of another is not asked.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from puna.base.errors import DataError
 from puna.base.files import read_json
+from puna.curate.classify.filter import FilterConfig, label_checks
 from puna.curate.clean import Cleaner, CurateConfig
 from puna.curate.outliers import Corpus, is_counted
 from puna.curate.rejects import read_rejects
@@ -45,17 +47,12 @@ class Sweep:
 
 
 def sweep(folder: Path) -> list[Sweep]:
-    """All thresholds that dropped something in a curate artifact, those with most words to win first.
+    """All thresholds that dropped something in a curate or filter artifact, those with most words to win first.
 
-    Raises DataError if the folder is no finished curate stage.
+    Raises DataError if the folder is no finished stage.
     """
-    config = settings_of(folder)
-    cleaner, found = Cleaner(config), dict[tuple[str, str], Sweep]()
-    corpus = Corpus.of(folder)
-    for row in read_rejects(folder):
-        verdict = judge(cleaner, row, corpus)
-        if verdict is None:
-            continue
+    found = dict[tuple[str, str], Sweep]()
+    for row, verdict in _verdicts(folder):
         one = found.setdefault((verdict.rule, verdict.check.setting), _new(verdict.rule, verdict.check))
         words = count_words(row["text"])
         one.documents, one.words = one.documents + 1, one.words + words
@@ -64,13 +61,27 @@ def sweep(folder: Path) -> list[Sweep]:
     return sorted(found.values(), key=lambda one: (-one.kept_at(None)[1], one.rule, one.setting))
 
 
-def settings_of(folder: Path) -> CurateConfig:
-    """What a curate artifact was made with. Raises DataError if the folder is none."""
+def _verdicts(folder: Path) -> Iterator[tuple[dict[str, Any], "Verdict"]]:
+    """The rejects that a threshold dropped: measured again, but a filter keeps what its classifier said."""
+    config = settings_of(folder)
+    if isinstance(config, FilterConfig):
+        verdicts = ((row, verdict_of(list(label_checks(config, row)))) for row in read_rejects(folder))
+    else:
+        cleaner, corpus = Cleaner(config), Corpus.of(folder)
+        verdicts = ((row, judge(cleaner, row, corpus)) for row in read_rejects(folder))
+    yield from ((row, verdict) for row, verdict in verdicts if verdict is not None)
+
+
+def settings_of(folder: Path) -> CurateConfig | FilterConfig:
+    """What a curate or filter artifact was made with. Raises DataError if the folder is none."""
     if not (folder / "manifest.json").is_file():
         raise DataError(
             f"expected a finished curate stage at {folder}, found none; run puna curate INPUT... --out first"
         )
-    config = read_json(folder / "manifest.json")["config"]
+    manifest = read_json(folder / "manifest.json")
+    config = manifest["config"]
+    if manifest.get("kind") == "filter":
+        return FilterConfig.model_validate(config)
     fitted = read_json(folder / "report.json").get("by_language")
     return CurateConfig.model_validate(config | ({"by_language": fitted} if fitted else {}))
 
@@ -105,6 +116,11 @@ def judge(cleaner: Cleaner, row: dict[str, Any], corpus: Corpus) -> Verdict | No
     checks = list(cleaner.checks(row["text"], row["lang"], row["form"], since=rule)) if rule != "outliers" else []
     unusual = corpus.check(row["lang"], row["text"], config.outliers, is_counted(row["rule"]))
     checks += [("outliers", unusual)] if unusual else []
+    return verdict_of(checks)
+
+
+def verdict_of(checks: list[tuple[str, Check]]) -> Verdict | None:
+    """The first of these checks, by rule, that fails."""
     failed = [(name, check) for name, check in checks if check.failed]
     if not failed:
         return None

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from puna.base.errors import InputError
+from puna.curate.classify.filter import FilterConfig, label_checks
 from puna.curate.clean import Cleaner, CurateConfig
 from puna.curate.outliers import COUNTS_FILE, Corpus, is_counted
 from puna.curate.rules.check import Check
@@ -41,7 +42,7 @@ class Story:
 
 
 def tell(folder: Path, wanted: str) -> Story:
-    """The story of the document with the id or address `wanted` in a curate artifact.
+    """The story of the document with the id or address `wanted` in a curate or filter artifact.
 
     Raises DataError if the folder is none, InputError if no document has this id or address.
     """
@@ -54,6 +55,8 @@ def tell(folder: Path, wanted: str) -> Story:
     if row.get("twin"):
         twin = next((other for _, other in _find(folder, ("id",), row["twin"])), None)
     copies = [other for _, other in _find(folder, ("twin",), row["id"], dropped_only=True)]
+    if isinstance(config, FilterConfig):
+        return Story(fate, row, rule, twin, copies, list(label_checks(config, row)))
     checks, unusual = _checks(config, row, rule), list[tuple[str, int, float]]()
     if (folder / COUNTS_FILE).exists() and rule.partition(":")[0] not in _UNMEASURED:
         corpus = Corpus.load(folder / COUNTS_FILE)
