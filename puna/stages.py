@@ -8,6 +8,7 @@ STAGES: dict[str, Stage] = {
     "languages": Stage("puna.curate.language.model", "LanguagesConfig", seeded=True),
     "tokenizer": Stage("puna.tokenizer.train", "TokenizerConfig"),
     "tokens": Stage("puna.tokenizer.shards", "TokensConfig"),
+    "mix": Stage("puna.pretrain.mix.plan", "MixConfig", seeded=True),
     "pretrain": Stage("puna.pretrain.run", "PretrainConfig", seeded=True),
     "sft": Stage("puna.posttrain.sft", "SftConfig", seeded=True),
     "reward": Stage("puna.posttrain.reward", "RewardConfig", seeded=True),

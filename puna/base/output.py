@@ -49,6 +49,10 @@ class Inputs:
     def __init__(self, paths: Mapping[str, Path | list[Path]]):
         self._paths = {name: [value] if isinstance(value, Path) else list(value) for name, value in paths.items()}
 
+    def names(self) -> list[str]:
+        """The names of the inputs that were given, sorted."""
+        return sorted(name for name, paths in self._paths.items() if paths)
+
     def has(self, name: str) -> bool:
         """Whether the input was given."""
         return bool(self._paths.get(name))
