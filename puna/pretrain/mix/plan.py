@@ -7,6 +7,7 @@ A plan, not a second copy of the tokens: `pretrain` follows it (input `mix`). Re
 of the same tokens no tokenizing.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,7 +110,7 @@ def plan(
     seen = np.zeros(len(domains), np.int64) if seen is None else seen
     places = np.array(domains, dtype=object).astype(str)
     members = {name: np.flatnonzero(places == name) for name in sorted(weights)}
-    epochs = _epochs(max_epochs, members)
+    epochs = epoch_limits(max_epochs, members)
     limits = {}
     for name, own in members.items():
         # A document may be seen a fraction of an epoch more only if the domain's mean allows it: sums of tokens decide.
@@ -125,6 +126,16 @@ def plan(
         raise ConfigError(f"max_epochs: expected at most {_MOST_COPIES} copies of a document, came {copies.max()}")
     rows = [_row(name, own, corpus.sizes, copies, seen, epochs[name], allocation) for name, own in members.items()]
     return Plan(copies.astype(np.uint16), rows)
+
+
+def epoch_limits(max_epochs: float | dict[str, float], domains: Iterable[str]) -> dict[str, float]:
+    """The limit of every domain. Raises ConfigError for one that does not occur."""
+    names = list(domains)
+    if not isinstance(max_epochs, dict):
+        return dict.fromkeys(names, max_epochs)
+    if unknown := max_epochs.keys() - set(names):
+        raise ConfigError(f"max_epochs: no domain {sorted(unknown)[0]!r}; came: {', '.join(names)}")
+    return {name: max_epochs.get(name, MAX_EPOCHS) for name in names}
 
 
 def read_copies(folder: Path, corpus: Corpus) -> npt.NDArray[np.uint16]:
@@ -163,14 +174,6 @@ def _weights(config: MixConfig, inputs: Inputs, tokens: dict[str, int]) -> dict[
     if missing := [name for name in tokens if name not in weights]:
         raise ConfigError(f"weights: expected one for every domain (0 leaves it out), came none for {missing[:8]}")
     return {name: weights[name] * config.upsample.get(name, 1.0) for name in tokens}
-
-
-def _epochs(max_epochs: float | dict[str, float], names: dict[str, Any]) -> dict[str, float]:
-    if not isinstance(max_epochs, dict):
-        return dict.fromkeys(names, max_epochs)
-    if unknown := max_epochs.keys() - names.keys():
-        raise ConfigError(f"max_epochs: no domain {sorted(unknown)[0]!r}; came: {', '.join(names)}")
-    return {name: max_epochs.get(name, MAX_EPOCHS) for name in names}
 
 
 def _row(

@@ -22,8 +22,11 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class Trees:
-    """A sum of trees over a constant. Node i of a tree asks whether feature `features[i]` is at most `thresholds[i]`;
-    yes leads to `left[i]`, no to the node behind it; a leaf has feature -1 and its `values`. `roots`: of each tree."""
+    """A sum of trees over a constant.
+
+    Node i asks whether feature `features[i]` is at most `thresholds[i]`; yes leads to `left[i]`, no to the node behind
+    it. A leaf has feature -1 and its value. `roots`: the first node of each tree.
+    """
 
     constant: float
     features: Int32
@@ -62,19 +65,16 @@ def fit_trees(
 def _boost(points: Float64, values: Float64, rounds: int, rate: float, leaves: int, min_leaf: int) -> Trees:
     edges = [_edges(column) for column in points.T]
     bins = np.stack([np.searchsorted(e, column) for e, column in zip(edges, points.T, strict=True)], 1).astype(np.int32)
+    table = np.full((len(edges), max(1, *(len(e) for e in edges))), np.inf)
+    for feature, own in enumerate(edges):
+        table[feature, : len(own)] = own
     residual = np.array(values, np.float64) - float(values.mean())
-    nodes: list[tuple[Int32, Float64, Int32, Float64]] = []
-    roots, start = [], 0
-    for _ in range(rounds):
-        features, cuts, left, leaf_values, leaf_of = _grow(bins, residual, leaves, min_leaf, _MAX_BINS + 1)
-        leaf_values *= rate
-        residual -= leaf_values[leaf_of]
-        thresholds = np.array([edges[f][c] if f >= 0 else 0.0 for f, c in zip(features, cuts)])
-        nodes.append((features, thresholds, np.where(left >= 0, left + start, -1).astype(np.int32), leaf_values))
-        roots.append(start)
-        start += len(features)
-    columns = [np.concatenate(column) for column in zip(*nodes, strict=True)]
-    return Trees(float(values.mean()), columns[0], columns[1], columns[2], columns[3], np.array(roots, np.int32))
+    features, cuts, left, sums = _grow_all(bins, residual, rounds, rate, leaves, min_leaf, table.shape[1] + 1)
+    thresholds = np.where(features >= 0, table[features, cuts], 0.0)
+    size = features.shape[1]
+    roots = np.arange(rounds, dtype=np.int32) * size
+    left = np.where(left >= 0, left + roots[:, None], -1).astype(np.int32)
+    return Trees(float(values.mean()), features.ravel(), thresholds.ravel(), left.ravel(), sums.ravel(), roots)
 
 
 def _edges(column: Float64) -> Float64:
@@ -84,6 +84,22 @@ def _edges(column: Float64) -> Float64:
     if len(middles) > _MAX_BINS:
         middles = middles[np.linspace(0, len(middles) - 1, _MAX_BINS).round().astype(np.int64)]
     return middles
+
+
+@numba.njit(cache=True)
+def _grow_all(bins, residual, rounds, rate, max_leaves, min_leaf, num_bins):  # type: ignore[no-untyped-def]
+    """`rounds` trees, each grown on what those before it left of `residual`; one row of nodes [2 leaves - 1] a tree."""
+    size = 2 * max_leaves - 1
+    features, left = np.full((rounds, size), -1, np.int32), np.full((rounds, size), -1, np.int32)
+    cuts, values = np.zeros((rounds, size), np.int32), np.zeros((rounds, size))
+    for tree in range(rounds):
+        parts = _grow(bins, residual, max_leaves, min_leaf, num_bins)
+        num_nodes = len(parts[0])
+        features[tree, :num_nodes], cuts[tree, :num_nodes], left[tree, :num_nodes] = parts[0], parts[1], parts[2]
+        values[tree, :num_nodes] = rate * parts[3]
+        for i in range(len(residual)):
+            residual[i] -= values[tree, parts[4][i]]
+    return features, cuts, left, values
 
 
 @numba.njit(cache=True)
