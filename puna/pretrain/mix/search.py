@@ -10,7 +10,7 @@ search.json                the weights found, which the stage `mix` takes as its
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -35,14 +35,15 @@ class MixSearchConfig(DomainConfig):
     """Settings of a mix search.
 
     num_tokens: of the run that the mixture is for, which the repetition limit holds for. target: weight of each
-    domain's held-out loss in what is to be lowered; without it all count the same. num_proxies: the natural mixture and
-    random ones; on RegMix's 17 domains 48 order unseen mixtures to 0.92, 128 to 0.96, 512 to 0.99 (docs/mix.md). form:
-    of the regression; trees are best, and dearest, from some 100 proxies on. temperature: of the natural shares that
-    mixtures are sampled around. candidates: mixtures that the regression is asked about. proxy: how one is trained.
+    domain's held-out loss in what is to be lowered, `natural` for its share of the tokens. num_proxies: the natural
+    mixture and random ones; on RegMix's 17 domains 48 order unseen mixtures to 0.92, 128 to 0.96, 512 to 0.98
+    (docs/mix.md). form: of the regression; trees are best, and dearest, from some 100 proxies on. temperature: of the
+    natural shares that mixtures are sampled around. candidates: mixtures that the regression is asked about. proxy: how
+    one is trained.
     """
 
     num_tokens: int = Field(ge=1)
-    target: dict[str, Weight] = Field(default_factory=dict)
+    target: Literal["equal", "natural"] | dict[str, Weight] = "equal"
     num_proxies: int = Field(default=64, ge=8)
     form: Form = "log-linear"
     temperature: float = Field(default=0.5, gt=0, le=1)
@@ -64,8 +65,8 @@ def run(config: MixSearchConfig, inputs: Inputs, out: StageOutput) -> None:
 def search(config: MixSearchConfig, tokens: dict[str, int], train: Trainer, out: StageOutput) -> None:
     """Search over domains of so many `tokens` each; `train` is called once for every mixture that is not done yet."""
     domains = sorted(tokens)
-    target = _target(config, domains)
     sizes = np.array([tokens[name] for name in domains], np.float64)
+    target = _target(config, domains, sizes)
     natural, caps = sizes / sizes.sum(), _caps(config, domains, sizes)
     mixtures = np.concatenate(
         [
@@ -103,10 +104,15 @@ def search(config: MixSearchConfig, tokens: dict[str, int], train: Trainer, out:
     _report(result, caps, config, out)
 
 
-def _target(config: MixSearchConfig, domains: list[str]) -> Float64:
-    if unknown := config.target.keys() - set(domains):
-        raise ConfigError(f"target: no domain {sorted(unknown)[0]!r} by {config.by}; came: {', '.join(domains)}")
-    weights = np.array([config.target.get(name, 0.0 if config.target else 1.0) for name in domains])
+def _target(config: MixSearchConfig, domains: list[str], sizes: Float64) -> Float64:
+    if config.target == "equal":
+        weights = np.ones(len(domains))
+    elif config.target == "natural":
+        weights = sizes
+    else:
+        if unknown := config.target.keys() - set(domains):
+            raise ConfigError(f"target: no domain {sorted(unknown)[0]!r} by {config.by}; came: {', '.join(domains)}")
+        weights = np.array([config.target.get(name, 0.0) for name in domains])
     if weights.sum() <= 0:
         raise ConfigError("target: expected a weight above 0, came none")
     return np.asarray(weights / weights.sum(), np.float64)

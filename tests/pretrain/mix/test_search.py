@@ -96,6 +96,12 @@ def test_a_killed_search_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     assert again.records() == whole.records() and again.metrics == whole.metrics and again.panels == whole.panels
 
 
+def test_targets_by_name(tmp_path: Path) -> None:
+    for target, expected in (("equal", [1 / 3] * 3), ("natural", [0.5, 0.3, 0.2])):
+        search(config(target=target, num_proxies=8), TOKENS, MadeTrainer().train, out := StageOutput(tmp_path / target))
+        assert list(read_json(out.path / "search.json")["target"].values()) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
