@@ -51,8 +51,8 @@ class Corpus:
     def domains(self, by: str, groups: Mapping[str, Sequence[str]] | None = None) -> list[str]:
         """The domain of each document: the name of its folder (`input`), host or section of its address, or a label.
 
-        groups: domains that join several values. Raises ConfigError if a value of `groups` does not occur, or the
-        tokens have no such label.
+        groups: domains that join several values, "*" all that no group names. Raises ConfigError if a value of `groups`
+        does not occur or stands in two, or the tokens have no such label.
         """
         values = [value for name, shards in self.shards.items() for value in _values(by, name, shards)]
         return _grouped(values, groups or {})
@@ -99,9 +99,10 @@ def _grouped(values: list[str], groups: Mapping[str, Sequence[str]]) -> list[str
                 raise ConfigError(f"groups.{domain}: expected {member!r} in one group, came in {domain_of[member]} too")
             domain_of[member] = domain
     known = set(values)
-    if unknown := domain_of.keys() - known:
+    if unknown := domain_of.keys() - known - {"*"}:
         raise ConfigError(f"groups: expected values that occur ({_list(known)}), came {_list(unknown)}")
-    return [domain_of.get(value, value) for value in values]
+    others = domain_of.get("*")
+    return [domain_of.get(value, others or value) for value in values]
 
 
 def _list(names: set[str]) -> str:

@@ -36,7 +36,8 @@ class DomainConfig(Config):
     """What a domain is, and how often its documents may be repeated.
 
     by: `source`, `lang`, `host` or `section` (the first part of an address's path), a label that the tokens stage kept,
-    or `input`, the name under which the tokens were given. groups: domains that join several values of it.
+    or `input`, the name under which the tokens were given. groups: domains that join several values of it; "*" stands
+    for all that no group names.
     max_epochs: times that a document is learned, at most, over this mix and those it comes `after`; by domain, or one
     number. Up to four passes are worth nearly as much as new text (Muennighoff 2023, arXiv 2305.16264, section 6).
     """

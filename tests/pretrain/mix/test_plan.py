@@ -85,6 +85,14 @@ def test_without_weights_it_is_one_pass_over_what_there_is(mix: Any, tokens: Pat
     assert {name[:-4] for name, count in learned(left_out, {"tokens": tokens}).items() if count == 0} == {"article"}
 
 
+def test_a_star_is_what_no_group_names(mix: Any, tokens: Path) -> None:
+    rows = by_domain(mix({"tokens": tokens}, groups={"new": ["maths"], "default": ["*"]}))
+    corpus = Corpus({"tokens": tokens})
+    of = dict(zip(corpus.ids, corpus.sizes.tolist(), strict=True))
+    new = sum(size for one, size in of.items() if one.startswith("maths"))
+    assert {name: row["tokens"] for name, row in rows.items()} == {"default": sum(of.values()) - new, "new": new}
+
+
 def test_neither_shards_nor_inputs_nor_their_order_change_the_choice(mix: Any, make_tokens: MakeTokens) -> None:
     first, second = ALL[:30], ALL[30:]
     halves = {"a": make_tokens(first), "b": make_tokens(second[::-1], shards=3)}
