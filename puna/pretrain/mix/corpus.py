@@ -48,14 +48,14 @@ class Corpus:
             )
         return ids
 
-    def domains(self, by: str, groups: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    def domains(self, by: str, groups: Mapping[str, Sequence[str]] | None = None, all_occur: bool = True) -> list[str]:
         """The domain of each document: the name of its folder (`input`), host or section of its address, or a label.
 
-        groups: domains that join several values, "*" all that no group names. Raises ConfigError if a value of `groups`
-        does not occur or stands in two, or the tokens have no such label.
+        groups: domains that join several values, "*" all that no group names. Raises ConfigError if a value stands in
+        two groups or (`all_occur`) does not occur, or the tokens have no such label.
         """
         values = [value for name, shards in self.shards.items() for value in _values(by, name, shards)]
-        return _grouped(values, groups or {})
+        return _grouped(values, groups or {}, all_occur)
 
     def tokens_by(self, domains: Sequence[str]) -> dict[str, int]:
         """Tokens to be learned of each domain, by name. Raises DataError if there are no documents."""
@@ -91,7 +91,7 @@ def _values(by: str, name: str, shards: TokenShards) -> list[str]:
     return shards.labels(by)
 
 
-def _grouped(values: list[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
+def _grouped(values: list[str], groups: Mapping[str, Sequence[str]], all_occur: bool) -> list[str]:
     domain_of: dict[str, str] = {}
     for domain, members in groups.items():
         for member in members:
@@ -99,7 +99,7 @@ def _grouped(values: list[str], groups: Mapping[str, Sequence[str]]) -> list[str
                 raise ConfigError(f"groups.{domain}: expected {member!r} in one group, came in {domain_of[member]} too")
             domain_of[member] = domain
     known = set(values)
-    if unknown := domain_of.keys() - known - {"*"}:
+    if all_occur and (unknown := domain_of.keys() - known - {"*"}):
         raise ConfigError(f"groups: expected values that occur ({_list(known)}), came {_list(unknown)}")
     others = domain_of.get("*")
     return [domain_of.get(value, others or value) for value in values]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from puna.base.errors import DataError
 from puna.base.output import StageOutput
 from puna.pretrain.loop import mean_loss, train
 from puna.pretrain.mix.corpus import Corpus
@@ -19,7 +20,7 @@ _HELDOUT_ROWS = 32
 class ProxyTrainer:
     """Trains proxies of one shape and one seed on mixtures of the same tokens.
 
-    tokens: to be learned of each domain, by name.
+    tokens: to be learned of each domain, by name. Raises DataError if a domain has no held-out documents.
     """
 
     def __init__(
@@ -37,12 +38,17 @@ class ProxyTrainer:
         self._domains = self._corpus.domains(by, groups)
         self.tokens = self._corpus.tokens_by(self._domains)
         heldout = Corpus(folders, "heldout", self._tokenizer.fingerprint)
-        places = np.array(heldout.domains(by, groups), dtype=object)
+        places = np.array(heldout.domains(by, groups, all_occur=False), dtype=object)
         self._heldout = {
             name: new_loader(heldout, config.model_copy(update={"num_tokens": 1}), 0, places == name)
             for name in self.tokens
             if (places == name).any()
         }
+        if missing := [name for name in self.tokens if name not in self._heldout]:
+            raise DataError(
+                f"expected held-out documents of every domain, came none of {', '.join(missing)}; join it with others "
+                "by `groups`, or hold more out"
+            )
 
     def train(self, name: str, shares: dict[str, float]) -> dict[str, float]:
         """Train a proxy on `shares`; its mean loss on held-out rows of each domain, in nats a token.
