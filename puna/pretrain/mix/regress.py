@@ -78,6 +78,8 @@ def _descend(shares: Float64, losses: Float64, floor: float, steps: int) -> tupl
     parameters = np.concatenate([[floor], fit_linear(shares, np.log(losses - floor)).coefficients])
     error, damping = _squared_error(parameters, shares, losses), 1e-3
     for _ in range(steps):
+        if error <= 1e-20 * float(losses @ losses):  # the losses are of this form, to the last digits
+            break
         growth = np.exp(shares @ parameters[1:])
         jacobian = np.column_stack([np.ones(len(losses)), growth[:, None] * shares])
         gradient = jacobian.T @ (losses - parameters[0] - growth)
