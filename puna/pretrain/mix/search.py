@@ -6,7 +6,8 @@ and of many sampled mixtures the best few are averaged. No share may exceed what
 that the mixture is for.
 
 proxies/proxy-0000.json    shares and held-out losses of a proxy: a unit each, so a killed search goes on
-search.json                the weights found, which the stage `mix` takes as its input `weights`
+search.json                the weights, which the stage `mix` takes as its input `weights`: those found, or if their
+                           proxy is no better the natural ones
 """
 
 from collections.abc import Callable
@@ -89,8 +90,12 @@ def search(config: MixSearchConfig, tokens: dict[str, int], train: Trainer, out:
     candidates = sample_mixtures(natural, caps, config.candidates, out.seed, "candidates", config.temperature)
     best = candidates[np.argsort(predict(candidates), kind="stable")[:_BEST]].mean(0)
     found = _measured("found", best, domains, train, out, config.num_proxies, config.num_proxies)
+    # A regression may promise what a proxy does not keep; then the natural mixture stays.
+    better = float(found @ target) < float(losses[0] @ target)
     result = {
-        "weights": dict(zip(domains, best.tolist(), strict=True)),
+        "weights": dict(zip(domains, (best if better else mixtures[0]).tolist(), strict=True)),
+        "chosen": "found" if better else "natural",
+        "found": dict(zip(domains, best.tolist(), strict=True)),
         "natural": dict(zip(domains, natural.tolist(), strict=True)),
         "form": config.form,
         "target": dict(zip(domains, target.tolist(), strict=True)),
@@ -170,13 +175,14 @@ def _report(result: dict[str, Any], caps: Float64, config: MixSearchConfig, out:
     rows, items = [], []
     losses = result["losses"]
     for place, name in enumerate(losses["domains"]):
-        share, was = result["weights"][name], result["natural"][name]
+        share, was = result["found"][name], result["natural"][name]
         loss = [round(losses[which][place], 4) for which in ("natural", "found")]
         correlation = round(result["rank_correlation"][name][0], 3)
         shares = [f"{100 * value:.1f}%" for value in (was, share, caps[place])]
         rows.append([name or '""', *shares, *loss, correlation])
         items += [{"label": name or '""', "value": v, "group": g} for g, v in (("as it is", was), ("found", share))]
     columns = ["domain", "as it is", "found", "at most", "loss as it is", "loss found", "rank correlation"]
-    note = f"losses of proxies, held out, nats a token; target: rank correlation {rho:.3f} ({low:.3f} to {high:.3f})"
+    note = f"losses of proxies, held out, nats a token; target: rank correlation {rho:.3f} ({low:.3f} to {high:.3f}); "
+    note += "its proxy is better" if result["chosen"] == "found" else "its proxy is no better, so the natural one stays"
     out.panel("table", "The mixture found by small proxies", columns=columns, rows=rows, note=note)
     out.panel("bars", "Shares as they are and as found", unit="share", items=items)

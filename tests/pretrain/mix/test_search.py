@@ -96,6 +96,19 @@ def test_a_killed_search_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     assert again.records() == whole.records() and again.metrics == whole.metrics and again.panels == whole.panels
 
 
+def test_the_natural_mixture_stays_if_the_proxy_of_the_one_found_is_no_better(tmp_path: Path) -> None:
+    class Disappointing(MadeTrainer):
+        def train(self, name: str, shares: dict[str, float]) -> dict[str, float]:
+            losses = super().train(name, shares)
+            return {domain: loss + (name == "found") for domain, loss in losses.items()}
+
+    search(config(num_proxies=8), TOKENS, Disappointing().train, out := StageOutput(tmp_path))
+    result = read_json(out.path / "search.json")
+    assert result["chosen"] == "natural" and result["found"] != result["weights"]
+    assert result["weights"] == pytest.approx({"books": 0.5, "code": 0.3, "web": 0.2})
+    assert out.metrics["measured_gain"] < 0 and "the natural one stays" in out.panels[0]["note"]
+
+
 def test_targets_by_name(tmp_path: Path) -> None:
     for target, expected in (("equal", [1 / 3] * 3), ("natural", [0.5, 0.3, 0.2])):
         search(config(target=target, num_proxies=8), TOKENS, MadeTrainer().train, out := StageOutput(tmp_path / target))
