@@ -15,6 +15,8 @@ STAGES: dict[str, Stage] = {
     "filter": Stage("puna.curate.classify.filter", "FilterConfig"),
     "tokenizer": Stage("puna.tokenizer.train", "TokenizerConfig"),
     "tokens": Stage("puna.tokenizer.shards", "TokensConfig"),
+    "mix": Stage("puna.pretrain.mix.plan", "MixConfig", seeded=True),
+    "mix-search": Stage("puna.pretrain.mix.search", "MixSearchConfig", seeded=True),
     "pretrain": Stage("puna.pretrain.run", "PretrainConfig", seeded=True),
     "sft": Stage("puna.posttrain.sft", "SftConfig", seeded=True),
     "reward": Stage("puna.posttrain.reward", "RewardConfig", seeded=True),

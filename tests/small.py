@@ -45,9 +45,10 @@ STAGES: dict[str, Any] = {
         "config": {"vocab_size": 384, "num_special": 16, "digits": 1},
     },
     "tokens": {"kind": "tokens", "inputs": {"documents": "curate", "tokenizer": "tokenizer"}},
+    "mix": {"kind": "mix", "inputs": {"tokens": "tokens"}, "config": {"by": "section", "upsample": {"article": 2.0}}},
     "pretrain": {
         "kind": "pretrain",
-        "inputs": {"tokens": "tokens", "tokenizer": "tokenizer"},
+        "inputs": {"tokens": "tokens", "tokenizer": "tokenizer", "mix": "mix"},
         "config": {
             **LOOP,
             "num_tokens": 1024 * 4,

@@ -43,6 +43,7 @@ ORDER = (
     "curate",
     "tokenizer",
     "tokens",
+    "mix",
     "baselines",
     "pretrain",
     "eval-base",

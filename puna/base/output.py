@@ -51,6 +51,10 @@ class Inputs:
     def __init__(self, places: Mapping[str, "Place | list[Path] | list[Place]"]):
         self._places = {n: [value] if isinstance(value, Path | str) else list(value) for n, value in places.items()}
 
+    def names(self) -> list[str]:
+        """The names of the inputs that were given, sorted."""
+        return sorted(name for name, places in self._places.items() if places)
+
     def has(self, name: str) -> bool:
         """Whether the input was given."""
         return bool(self._places.get(name))

@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 import lzma
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,18 +75,21 @@ def _table(rows: list[Document]) -> pa.Table:
     return pa.table(columns, schema=_SCHEMA)
 
 
-def read_documents(path: Path) -> Iterator[Document]:
+def read_documents(path: Path, labels: Sequence[str] = ()) -> Iterator[Document]:
     """Documents of one Parquet file, or of the `documents-*.parquet` files of a folder in name order.
 
-    Raises DataError if there is none.
+    `labels` are label columns to be put into `meta`, where a file has them. Raises DataError if there is no file.
     """
     files = sorted(path.glob("documents-*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].exists():
         raise DataError(f"expected documents-*.parquet in {path}, found none; run the curate stage first")
     for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(_ROW_GROUP, columns=_SCHEMA.names):
+        parquet = pq.ParquetFile(file)
+        found = [name for name in labels if name in parquet.schema_arrow.names and name not in _SCHEMA.names]
+        for batch in parquet.iter_batches(_ROW_GROUP, columns=[*_SCHEMA.names, *found]):
             for row in batch.to_pylist():
-                yield Document(**{**row, "meta": json.loads(row["meta"] or "{}")})
+                extra = {name: row.pop(name) for name in found}
+                yield Document(**{**row, "meta": {**json.loads(row["meta"] or "{}"), **extra}})
 
 
 def open_text(path: Path) -> io.TextIOBase:

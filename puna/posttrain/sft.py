@@ -16,10 +16,11 @@ from puna.model import load_model
 from puna.posttrain.dialogs import Dialog, read_dialogs
 from puna.pretrain.loader import IGNORED, Loader
 from puna.pretrain.loop import LoopConfig, language_modelling, loss_panel, train
-from puna.pretrain.run import ShardSequences, save_base
+from puna.pretrain.mix.corpus import Corpus
+from puna.pretrain.mix.sequences import CorpusSequences
+from puna.pretrain.run import save_base
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.dialog import encode_dialog
-from puna.tokenizer.shards import TokenShards
 
 
 class SftConfig(LoopConfig):
@@ -69,8 +70,8 @@ def run(config: SftConfig, inputs: Inputs, out: StageOutput) -> None:
     model = load_model(inputs.one("model"))
     batch_at = loader.batch
     if config.replay_rows:
-        shards = TokenShards(inputs.one("replay") / "train", tokenizer.fingerprint)
-        replay = Loader(ShardSequences(shards), config.row_tokens, config.replay_rows, out.seed)
+        corpus = Corpus({"replay": inputs.one("replay")}, "train", tokenizer.fingerprint)
+        replay = Loader(CorpusSequences(corpus), config.row_tokens, config.replay_rows, out.seed)
         batch_at = lambda step: loader.batch(step).beside(replay.batch(step))  # noqa: E731
     log = train(model, batch_at, num_steps, config, out, language_modelling(config.micro_batch))
     save_base(model, tokenizer, log, out)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from puna.base.errors import DataError
 from puna.base.rng import generator
-from puna.pretrain.pack import Packing, pack
+from puna.pretrain.pack import Packing, pack_parts
 
 IGNORED = -100
 """Target of a token that is not learned: padding, and what the loss mask leaves out."""
@@ -55,11 +55,23 @@ class Sequences(Protocol):
 
 
 class Loader:
-    """Packs sequences once, shuffles rows anew every epoch, and gives any batch by its number."""
+    """Packs sequences once, shuffles rows anew every epoch, and gives any batch by its number.
 
-    def __init__(self, sequences: Sequences, row_tokens: int, rows: int, seed: int, piece_tokens: int = 0):
+    parts: sizes of parts of the sequences, in their order, that share no row; without it everything may share one.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        row_tokens: int,
+        rows: int,
+        seed: int,
+        piece_tokens: int = 0,
+        parts: list[int] | None = None,
+    ):
         self.sequences, self.rows, self.seed = sequences, rows, seed
-        self.packing: Packing = pack(sequences.lengths, row_tokens, piece_tokens)
+        lengths = sequences.lengths
+        self.packing: Packing = pack_parts(lengths, parts or [len(lengths)], row_tokens, piece_tokens)
         if not self.packing.num_rows:
             raise DataError("expected at least one sequence of two tokens to train on, came none")
         self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))

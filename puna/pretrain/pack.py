@@ -5,6 +5,8 @@ full rows and a rest; everything then goes, longest first, into the row with the
 (best-fit decreasing; Ding et al. 2024, arXiv 2404.10830). Attention never crosses documents, positions restart.
 """
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +57,23 @@ def pack(lengths: Int64, row_tokens: int, piece_tokens: int = 0) -> Packing:
     columns = np.array(flat, dtype=np.int64).reshape(-1, 3)
     offsets = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64)
     return Packing(row_tokens, columns[:, 0], columns[:, 1], columns[:, 2], offsets)
+
+
+def pack_parts(lengths: Int64, parts: Sequence[int], row_tokens: int, piece_tokens: int = 0) -> Packing:
+    """Pack the first `parts[0]` documents, then the next `parts[1]`, and so on: no row holds documents of two parts."""
+    starts = np.cumsum([0, *parts])
+    packings = [pack(lengths[i:j], row_tokens, piece_tokens) for i, j in itertools.pairwise(starts.tolist())]
+    documents = [one.documents + start for one, start in zip(packings, starts, strict=False)]
+    ends = np.cumsum([0, *(len(one.sizes) for one in packings)])
+    offsets = [one.row_offsets[1:] + end for one, end in zip(packings, ends, strict=False)]
+    none = np.zeros(0, np.int64)
+    return Packing(
+        row_tokens,
+        np.concatenate([none, *documents]),
+        np.concatenate([none, *(one.starts for one in packings)]),
+        np.concatenate([none, *(one.sizes for one in packings)]),
+        np.concatenate([np.zeros(1, np.int64), *offsets]),
+    )
 
 
 def _cut(lengths: Int64, row_tokens: int) -> list[tuple[int, int, int]]:

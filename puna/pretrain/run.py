@@ -22,9 +22,12 @@ from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.loader import Loader
 from puna.pretrain.loop import LoopConfig, loss_panel, mean_loss, train
 from puna.pretrain.loss import LossConfig
+from puna.pretrain.mix.corpus import Corpus, token_folders
+from puna.pretrain.mix.plan import read_copies
+from puna.pretrain.mix.sequences import CorpusSequences, check_enough
 from puna.pretrain.objective import dense_loss, pretraining
 from puna.tokenizer import Tokenizer
-from puna.tokenizer.shards import TokenShards
+from puna.tokenizer.shards import INDEX_FILE
 
 _VALIDATION_ROWS = 64
 
@@ -64,27 +67,22 @@ class PretrainConfig(LoopConfig):
     batch_rows: int = Field(default=16, ge=1)
 
 
-class ShardSequences:
-    """Documents of token shards as packable sequences."""
-
-    def __init__(self, shards: TokenShards):
-        self._shards = shards
-        self.lengths: npt.NDArray[np.int64] = shards.lengths
-
-    def piece(self, index: int, start: int, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """`size` tokens from `start` and the tokens that follow each."""
-        tokens = self._shards.document(index)[start : start + size + 1].astype(np.int64)
-        return tokens[:-1], tokens[1:]
-
-
 def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
-    """Train a base model. Inputs: `tokens` (train/, heldout/), `tokenizer`; for `loss.keep` below 1 the `reference`, a
-    model folder of the same tokenizer; and if experts are to begin as copies, the model folder `dense`."""
+    """Train a base model. Inputs: `tokens` (train/, heldout/), one folder or several, and their `tokenizer`.
+
+    By choice: `mix`, a plan of how often each document is learned; `model`, a model folder to go on from (with a fresh
+    optimizer); `dense`, one whose feed-forward parts the experts begin as; for `loss.keep` below 1 `reference`, the one
+    that chooses tokens. All of them have the same tokenizer.
+    """
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
     reference = _reference(config.loss, inputs, tokenizer)
     model = _first_model(config, inputs, tokenizer, out.seed)
-    loader = _loader(inputs.one("tokens") / "train", tokenizer, config, out.seed)
-    validation = _validation(inputs.one("tokens") / "heldout", tokenizer, config)
+    folders = token_folders(inputs.many("tokens"))
+    corpus = Corpus(folders, "train", tokenizer.fingerprint)
+    copies = read_copies(inputs.one("mix"), corpus) if inputs.has("mix") else None
+    loader = new_loader(corpus, config, out.seed, copies)
+    heldout = {name: folder for name, folder in folders.items() if (folder / "heldout" / INDEX_FILE).exists()}
+    validation = _validation(Corpus(heldout, "heldout", tokenizer.fingerprint), config) if heldout else None
     num_steps = max(1, config.num_tokens // (config.batch_rows * config.row_tokens))
     backward = pretraining(config.micro_batch, config.loss, config.experts, reference)
     log = train(model, loader.batch, num_steps, config, out, backward, validate=validation)
@@ -117,6 +115,21 @@ def new_model(shape: ShapeConfig, tokenizer: Tokenizer, seed: int, router_bias: 
     return model
 
 
+def new_loader(
+    corpus: Corpus, config: PretrainConfig, seed: int, copies: npt.NDArray[np.integer] | None = None
+) -> Loader:
+    """Rows of a corpus, each document once, or as often as `copies` says.
+
+    Raises ConfigError if `copies` fill fewer rows than the run is to learn.
+    """
+    sequences = CorpusSequences(corpus, copies)
+    settings = (config.row_tokens, config.batch_rows, seed, config.piece_tokens)
+    loader = Loader(sequences, *settings, parts=sequences.parts)
+    if copies is not None:
+        check_enough(config.num_tokens, loader.packing.num_rows * config.row_tokens)
+    return loader
+
+
 def save_base(model: Llama, tokenizer: Tokenizer, log: list[dict[str, float]], out: StageOutput) -> None:
     """Write the model's Hugging Face folder and the training log as units of the artifact."""
     with out.unit("log.jsonl") as unit:
@@ -144,7 +157,7 @@ def _model_config(shape: ShapeConfig, tokenizer: Tokenizer, router_bias: bool) -
 
 
 def _first_model(config: PretrainConfig, inputs: Inputs, tokenizer: Tokenizer, seed: int) -> Llama:
-    """The model that training begins with: fresh, or the experts copied from the input `dense`."""
+    """The model that training begins with: fresh, the input `model`, or the experts copied from the input `dense`."""
     shape, router_bias = config.model, config.experts.bias_rate > 0
     if shape.num_experts > 1 and shape.experts_per_token == 1:
         raise ConfigError(
@@ -153,15 +166,19 @@ def _first_model(config: PretrainConfig, inputs: Inputs, tokenizer: Tokenizer, s
         )
     if shape.num_experts == 1 and config.experts != ExpertsConfig():
         raise ConfigError("pretrain.experts: expected no settings for a dense model; set model.num_experts above 1")
-    if not inputs.has("dense"):
+    given = [name for name in ("model", "dense") if inputs.has(name)]
+    if not given:
         return new_model(shape, tokenizer, seed, router_bias)
-    dense = _load_alike(inputs.one("dense"), tokenizer)
+    if len(given) > 1:
+        raise ConfigError("pretrain: expected one of the inputs model and dense, came both")
+    model = _load_alike(inputs.one(given[0]), tokenizer)
     expected = _model_config(shape, tokenizer, router_bias)
-    model = upcycled(dense, shape.num_experts, shape.experts_per_token, hash64(seed, "routers") >> 1, router_bias)
+    if given == ["dense"]:
+        model = upcycled(model, shape.num_experts, shape.experts_per_token, hash64(seed, "routers") >> 1, router_bias)
     for name, value in expected.to_dict().items():
         if model.config.to_dict()[name] != value:
             came = model.config.to_dict()[name]
-            raise ConfigError(f"pretrain.model.{name}: expected {came} as in the input dense, came {value}")
+            raise ConfigError(f"pretrain.model.{name}: expected {came} as in the input {given[0]}, came {value}")
     return model
 
 
@@ -180,16 +197,9 @@ def _load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
     return load_model(folder)
 
 
-def _loader(folder: Path, tokenizer: Tokenizer, config: PretrainConfig, seed: int) -> Loader:
-    shards = TokenShards(folder, tokenizer.fingerprint)
-    return Loader(ShardSequences(shards), config.row_tokens, config.batch_rows, seed, config.piece_tokens)
-
-
-def _validation(folder: Path, tokenizer: Tokenizer, config: PretrainConfig):  # type: ignore[no-untyped-def]
-    """A function that measures the loss on a fixed set of held-back rows, or None if nothing is held back."""
-    if not (folder / "index.json").exists():
-        return None
-    loader = _loader(folder, tokenizer, config, seed=0)
+def _validation(corpus: Corpus, config: PretrainConfig):  # type: ignore[no-untyped-def]
+    """A function that measures the loss on a fixed set of held-back rows."""
+    loader = new_loader(corpus, config, seed=0)
     rows = list(range(min(_VALIDATION_ROWS, loader.packing.num_rows)))
     batches = [loader.gather(rows[i : i + config.micro_batch]) for i in range(0, len(rows), config.micro_batch)]
 

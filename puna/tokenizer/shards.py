@@ -2,17 +2,20 @@
 
 tokens-00000.bin    little-endian ids, uint16 if the vocabulary fits, else uint32: bos, text, eos, bos, ...
 docs-00000.npy      int64 [documents + 1]: where each document of the shard starts, and the end
+labels-00000.parquet  id, source, lang, url and the `labels` of each document: what a mix goes by
 index.json          tokenizer fingerprint, dtype, counts in all and by source, the shards with their SHA-256
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pydantic
 
 from puna.base.config import Config, Hardware
@@ -30,9 +33,11 @@ INDEX_FILE = "index.json"
 class TokensConfig(Config):
     """`repeat`: times each document of a source is seen (0.5: a fixed half of them; 2: twice; default 1).
 
+    `labels`: label columns, or keys of `meta`, to be kept beside the tokens for a mix (a missing value is "").
     `shard_bytes`: bytes of text in a shard, the unit of resuming.
     """
 
+    labels: tuple[str, ...] = ()
     repeat: dict[str, Annotated[float, pydantic.Field(ge=0)]] = pydantic.Field(default_factory=dict)
     shard_bytes: int = pydantic.Field(256_000_000, ge=1)
     threads: Annotated[int | None, Hardware] = None
@@ -41,30 +46,32 @@ class TokensConfig(Config):
 def run(config: TokensConfig, inputs: Inputs, out: StageOutput) -> None:
     """documents, tokenizer -> train/ with token shards, and heldout/ if the documents have such a folder.
 
-    Held-out documents are never repeated. Raises ConfigError if `repeat` names a source that does not occur.
+    Held-out documents are never repeated. Raises ConfigError if `repeat` names a source that does not occur, or
+    `labels` one that no document has.
     """
     folder = inputs.one("documents")
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
     threads = config.threads or out.threads
-    parts = {"train": repeated(folder, config.repeat, out.seed)}
+    parts = {"train": repeated(folder, config.repeat, out.seed, config.labels)}
     if (folder / "heldout").is_dir():
-        parts["heldout"] = read_documents(folder / "heldout")
+        parts["heldout"] = read_documents(folder / "heldout", config.labels)
     for part, documents in parts.items():
-        index = _write_part(part, documents, tokenizer, config.shard_bytes, threads, out)
+        index = _write_part(part, documents, tokenizer, config, threads, out)
         if part == "train":
             _check_sources(config.repeat, folder, index)
+            _check_labels(config.labels, index, out.path / part)
             _report(index, out)
         out.metric(**{f"{part}_tokens": index["num_tokens"], f"{part}_documents": index["num_documents"]})
 
 
-def repeated(folder: Path, repeat: dict[str, float], seed: int) -> Iterator[Document]:
+def repeated(folder: Path, repeat: dict[str, float], seed: int, labels: Sequence[str] = ()) -> Iterator[Document]:
     """Documents of a folder, those of source s `repeat[s]` times: whole passes, so that copies lie far apart.
 
     A fraction of a pass takes the documents whose hash is below it: the same ones in any order.
     """
     num_passes = max([1, *(math.ceil(times) for times in repeat.values())])
     for copy in range(num_passes):
-        for document in read_documents(folder):
+        for document in read_documents(folder, labels):
             left = repeat.get(document.source, 1.0) - copy
             if left >= 1 or hash64(seed, "repeat", document.id) < left * 2**64:
                 yield document
@@ -111,6 +118,26 @@ class TokenShards:
         """int64 [documents]: tokens of each document."""
         return np.concatenate([np.diff(offsets) for _, offsets in self.shards] or [np.zeros(0, np.int64)])
 
+    def labels(self, name: str) -> list[str]:
+        """A label of every document: id, source, lang, url, or one of the tokens stage's `labels`.
+
+        Raises ArtifactError if the shards have no labels, ConfigError if they lack this one.
+        """
+        values: list[str] = []
+        for shard in self.index["shards"]:
+            if "labels" not in shard:
+                raise ArtifactError(
+                    f"{self.folder}: expected shards with labels, came none; run the tokens stage again"
+                )
+            known = pq.read_schema(self.folder / shard["labels"]).names
+            if name not in known:
+                raise ConfigError(
+                    f"{self.folder}: expected a label of the tokens ({', '.join(known)}), came {name!r}; "
+                    "name it in the tokens stage's `labels`"
+                )
+            values += pq.read_table(self.folder / shard["labels"], columns=[name])[name].to_pylist()
+        return values
+
     @cached_property
     def shards(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """(tokens, offsets) of each shard, memory-mapped."""
@@ -133,14 +160,21 @@ class TokenShards:
 
 
 def _write_part(
-    part: str, documents: Iterator[Document], tokenizer: Tokenizer, shard_bytes: int, threads: int, out: StageOutput
+    part: str,
+    documents: Iterator[Document],
+    tokenizer: Tokenizer,
+    config: TokensConfig,
+    threads: int,
+    out: StageOutput,
 ) -> dict[str, Any]:
     dtype = "<u2" if tokenizer.vocab_size <= 2**16 else "<u4"
     names = []
-    for number, batch in enumerate(_batches(documents, shard_bytes)):
+    for number, batch in enumerate(_batches(documents, config.shard_bytes)):
         tokens_name, docs_name = f"{part}/tokens-{number:05d}.bin", f"{part}/docs-{number:05d}.npy"
-        names.append((tokens_name, docs_name))
-        if not (out.done(tokens_name) and out.done(docs_name)):
+        labels_name = f"{part}/labels-{number:05d}.parquet"
+        names.append((tokens_name, docs_name, labels_name))
+        if not all(out.done(name) for name in names[-1]):
+            _write_labels(batch, config.labels, labels_name, out)
             _write_shard(batch, tokenizer, dtype, threads, tokens_name, docs_name, out)
         out.progress(number + 1, number + 1, f"{part} shards")
     index = _index(names, tokenizer.fingerprint, dtype, out)
@@ -192,20 +226,33 @@ def _write_shard(
         unit.info = {"num_tokens": int(offsets[-1]), "num_documents": len(batch), "sources": dict(sources)}
 
 
-def _index(names: list[tuple[str, str]], fingerprint: str, dtype: str, out: StageOutput) -> dict[str, Any]:
+def _write_labels(batch: list[Document], labels: Sequence[str], name: str, out: StageOutput) -> None:
+    columns = {what: [getattr(one, what) for one in batch] for what in ("id", "source", "lang", "url")}
+    columns |= {label: [_as_text(one.meta.get(label)) for one in batch] for label in labels}
+    with out.unit(name) as unit:
+        pq.write_table(pa.table(columns), unit.path, compression="zstd")
+
+
+def _as_text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _index(names: list[tuple[str, str, str]], fingerprint: str, dtype: str, out: StageOutput) -> dict[str, Any]:
     records = out.records()
     sources: dict[str, dict[str, int]] = defaultdict(lambda: {"documents": 0, "tokens": 0, "bytes": 0})
     shards = []
-    for tokens_name, docs_name in names:
+    for tokens_name, docs_name, labels_name in names:
         info = out.info(tokens_name)
         shards.append(
             {
                 "tokens": Path(tokens_name).name,
                 "docs": Path(docs_name).name,
+                "labels": Path(labels_name).name,
                 "num_tokens": info["num_tokens"],
                 "num_documents": info["num_documents"],
                 "tokens_sha256": records[tokens_name]["sha256"],
                 "docs_sha256": records[docs_name]["sha256"],
+                "labels_sha256": records[labels_name]["sha256"],
             }
         )
         for source, counts in info["sources"].items():
@@ -230,6 +277,12 @@ def _check_sources(repeat: dict[str, float], folder: Path, index: dict[str, Any]
     if unknown:
         known = sorted({document.source for document in read_documents(folder)})
         raise ConfigError(f"repeat: expected sources of the documents ({', '.join(known)}), came {sorted(unknown)}")
+
+
+def _check_labels(labels: Sequence[str], index: dict[str, Any], folder: Path) -> None:
+    for label in labels:
+        if not any(any(pq.read_table(folder / one["labels"])[label].to_pylist()) for one in index["shards"]):
+            raise ConfigError(f"labels: expected label columns or keys of meta of the documents, came {label!r}")
 
 
 def _report(index: dict[str, Any], out: StageOutput) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from puna.pretrain.pack import pack
+from puna.pretrain.pack import pack, pack_parts
 
 
 @given(st.lists(st.integers(0, 70), max_size=60), st.integers(1, 32))
@@ -34,6 +34,25 @@ def test_pieces_shorter_than_a_row(lengths: list[int], row_tokens: int, piece_to
     spans = zip(packing.row_offsets[:-1], packing.row_offsets[1:])
     assert all(packing.sizes[first:last].sum() <= row_tokens for first, last in spans)
     assert packing.cut_documents == sum(n - 1 > longest for n in lengths)
+
+
+@given(st.lists(st.lists(st.integers(0, 70), max_size=20), max_size=4), st.integers(1, 32))
+def test_parts_share_no_row(parts: list[list[int]], row_tokens: int) -> None:
+    """Each part is packed as if it were alone, one after the other."""
+    lengths = np.array([n for part in parts for n in part], dtype=np.int64)
+    packing = pack_parts(lengths, [len(part) for part in parts], row_tokens)
+    rows = [
+        [(int(d), int(s), int(n)) for d, s, n in zip(packing.documents[i:j], packing.starts[i:j], packing.sizes[i:j])]
+        for i, j in zip(packing.row_offsets[:-1], packing.row_offsets[1:])
+    ]
+    expected, start = [], 0
+    for part in parts:
+        alone = pack(np.array(part, dtype=np.int64), row_tokens)
+        for i, j in zip(alone.row_offsets[:-1], alone.row_offsets[1:]):
+            columns = (alone.documents[i:j] + start, alone.starts[i:j], alone.sizes[i:j])
+            expected.append([tuple(map(int, piece)) for piece in zip(*columns)])
+        start += len(part)
+    assert rows == expected
 
 
 @given(st.lists(st.integers(2, 33), min_size=1, max_size=80))

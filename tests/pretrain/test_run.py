@@ -12,6 +12,8 @@ from puna.base.errors import ConfigError, DataError
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_jsonl, write_documents
 from puna.model import Llama, LlamaConfig, load_model, save_model
+from puna.pretrain.mix.plan import MixConfig
+from puna.pretrain.mix.plan import run as make_mix
 from puna.pretrain.run import PretrainConfig, run
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.bpe import special_ids, split_pattern
@@ -20,6 +22,7 @@ from puna.tokenizer.shards import run as make_shards
 
 SHAPE = {"dim": 16, "layers": 2, "heads": 2, "kv_heads": 1, "ffn_dim": 32, "max_position": 64}
 LOOP = {"num_tokens": 1024, "row_tokens": 32, "batch_rows": 4, "micro_batch": 4, "checkpoint_interval_s": 1e9}
+FAST = {"num_tokens": 4096, "lr": 0.02, "schedule": {"warmup_steps": 2}}
 EXPERTS = {**SHAPE, "num_experts": 3, "experts_per_token": 2}
 
 
@@ -80,6 +83,37 @@ def test_experts_begin_as_copies_of_the_dense_model(inputs: dict[str, Path], tmp
     assert model.layers[0].feed_forward.router_bias.abs().max() > 0
 
 
+def test_a_model_goes_on_from_where_it_stood(inputs: dict[str, Path], tmp_path: Path) -> None:
+    """At a rate near nothing it is the model that was given; trained on, it is better than at its own start."""
+    still = pretrained(inputs, tmp_path / "still", ("model",), lr=1e-12)
+    model, given, tokens = load_model(still.path), load_model(inputs["dense"]), torch.arange(30)[None]
+    with torch.no_grad():
+        assert (model(tokens) - given(tokens)).norm() <= 1e-5 * given(tokens).norm()
+    trained = pretrained(inputs, tmp_path / "first", **FAST)
+    further = pretrained({**inputs, "dense": trained.path}, tmp_path / "further", ("model",), **FAST)
+    losses = [[row["loss"] for row in read_jsonl(out.path / "log.jsonl")] for out in (trained, further)]
+    assert losses[1][0] < losses[0][0] - 0.5 and losses[1][-1] < losses[0][-1]
+
+
+def test_a_mix_decides_what_is_learned(inputs: dict[str, Path], tmp_path: Path) -> None:
+    """Two documents of twelve, over and over, are learned by heart; more than the mix has is refused."""
+    mix = StageOutput(tmp_path / "mix")
+    settings = {"by": "id", "weights": {f"d{i}": float(i in (0, 1)) for i in range(12)}, "max_epochs": 100}
+    make_mix(MixConfig(**settings, num_tokens=4300), Inputs({"tokens": inputs["tokens"]}), mix)
+    plain = {name: inputs[name] for name in ("tokens", "tokenizer")}
+    outs = [StageOutput(tmp_path / name, seed=5) for name in ("mixed", "plain")]
+    for given, out in zip(({**plain, "mix": mix.path}, plain), outs, strict=True):
+        run(PretrainConfig(**{**LOOP, **FAST, "model": SHAPE}), Inputs(given), out)
+    assert outs[0].metrics["final_loss"] < outs[1].metrics["final_loss"] - 0.3
+    assert outs[0].metrics["epochs"] < 1
+    with pytest.raises(ConfigError, match="of the rows that the mix fills, came 20,000"):
+        run(
+            PretrainConfig(**{**LOOP, "model": SHAPE, "num_tokens": 20_000}),
+            Inputs({**plain, "mix": mix.path}),
+            StageOutput(tmp_path / "long"),
+        )
+
+
 def test_a_reference_chooses_what_is_learned(inputs: dict[str, Path], tmp_path: Path) -> None:
     every = pretrained(inputs, tmp_path / "every")
     chosen = pretrained(inputs, tmp_path / "chosen", ("reference",), loss={"keep": 0.5})
@@ -96,6 +130,8 @@ def test_a_reference_chooses_what_is_learned(inputs: dict[str, Path], tmp_path: 
         ((), {"model": {**SHAPE, "num_experts": 3}}, "expected at least 2 with experts, came 1"),
         ((), {"model": {**EXPERTS, "experts_per_token": 4}}, "expected 1 to num_experts = 3, came 4"),
         (("dense",), {"model": {**EXPERTS, "ffn_dim": 48}}, "ffn_dim: expected 32 as in the input dense, came 48"),
+        (("model",), {"model": {**SHAPE, "layers": 3}}, "layers: expected 2 as in the input model, came 3"),
+        (("model", "dense"), {"model": EXPERTS}, "expected one of the inputs model and dense, came both"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(
@@ -109,6 +145,10 @@ def test_a_model_of_another_tokenizer_is_refused(inputs: dict[str, Path], tmp_pa
     other = tokenizer_of(b"ca")
     save_model(Llama(LlamaConfig(**SHAPE, vocab_size=other.vocab_size)), other, tmp_path / "other")
     changed = {**inputs, "dense": tmp_path / "other"}
-    for uses, settings in ((("reference",), {"loss": {"keep": 0.5}}), (("dense",), {"model": EXPERTS})):
+    for uses, settings in (
+        (("reference",), {"loss": {"keep": 0.5}}),
+        (("dense",), {"model": EXPERTS}),
+        (("model",), {}),
+    ):
         with pytest.raises(ConfigError, match="expected a model with the tokenizer of this stage"):
             pretrained(changed, tmp_path / uses[0], uses, **settings)

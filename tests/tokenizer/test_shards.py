@@ -7,7 +7,7 @@ import pytest
 from puna.base.errors import ArtifactError, ConfigError
 from puna.base.files import sha256_file
 from puna.base.output import Inputs, StageOutput
-from puna.base.records import read_documents
+from puna.base.records import Document, read_documents, write_documents
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.bpe import special_ids
 from puna.tokenizer.shards import TokensConfig, TokenShards, run
@@ -109,3 +109,29 @@ def test_wrong_tokenizers_damage_and_unknown_sources_are_refused(make, tmp_path)
         TokenShards(folder)
     with pytest.raises(ConfigError, match=r"sources of the documents \(a, b, c\), came \['x'\]"):
         make("other", repeat={"x": 2.0})
+
+
+def test_labels_are_kept_beside_the_tokens(tokenizer, tmp_path):
+    (tmp_path / "documents").mkdir()
+    tokenizer.save(tmp_path / "tokenizer")
+    rows = [
+        Document(f"d{i}", "a text " * (i + 1), f"https://x.org/{i}", "web", "en", meta={"kind": i}) for i in range(5)
+    ]
+    labelled = {"quality": [0.5, 0.25, 0.0, 1.0, None]}
+    write_documents(tmp_path / "documents/documents-0.parquet", rows, labelled)
+    write_documents(tmp_path / "documents/documents-1.parquet", [Document("e", "a text without labels")])
+    given = Inputs({"documents": tmp_path / "documents", "tokenizer": tmp_path / "tokenizer"})
+    out = StageOutput(tmp_path / "tokens")
+    run(TokensConfig(labels=("quality", "kind"), shard_bytes=30), given, out)
+    shards = TokenShards(out.path / "train")
+    assert len(shards.shards) > 1
+    assert shards.labels("id") == ["d0", "d1", "d2", "d3", "d4", "e"]
+    assert shards.labels("url")[3:] == ["https://x.org/3", "https://x.org/4", ""]
+    assert shards.labels("quality") == ["0.5", "0.25", "0.0", "1.0", "", ""]
+    assert shards.labels("kind") == ["0", "1", "2", "3", "4", ""]
+    with pytest.raises(ConfigError, match=r"\(id, source, lang, url, quality, kind\), came 'domain'"):
+        shards.labels("domain")
+    with pytest.raises(
+        ConfigError, match="labels: expected label columns or keys of meta of the documents, came 'size'"
+    ):
+        run(TokensConfig(labels=("size",)), given, StageOutput(tmp_path / "wrong"))
