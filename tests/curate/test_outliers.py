@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scipy.stats import entropy
+from scipy.stats import binom, entropy
 
 from puna.base.files import write_json
 from puna.curate.clean import CurateConfig
@@ -66,6 +66,19 @@ def test_what_is_expected_of_a_length_is_what_drawing_gives(power: int) -> None:
             mine = np.bincount(text, minlength=5000)
             found.append(entropy(mine, counts - mine + 0.1))
     assert expected_divergence(counts)[power] == pytest.approx(np.mean(found), rel=0.02)
+
+
+def test_frequent_words_add_what_the_binomial_says() -> None:
+    """Means above and below the limit of the series."""
+    counts = np.array([9000, 2500, 900, 100, 7, 1])
+    total, length, smooth = counts.sum(), 1024, 0.1 * len(counts)
+    expected = 0.0
+    for number in counts.tolist():
+        taken = np.arange(1, min(number, length) + 1)
+        rest = (number - taken + 0.1) / (total - length + smooth)
+        chance = binom.pmf(taken, number, length / total)
+        expected += float((chance * taken / length * np.log(taken / length / rest)).sum())
+    assert expected_divergence(counts)[10] == pytest.approx(expected, abs=2e-5)
 
 
 def test_length_alone_is_no_outlier() -> None:

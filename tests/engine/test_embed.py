@@ -12,7 +12,7 @@ from puna.base.records import Document, write_documents
 from puna.curate.dedup.embeddings import read_embeddings
 from puna.engine import embed as module
 from puna.engine.embed import EmbedConfig, embed, run
-from puna.model import Llama
+from puna.model import Llama, save_model
 from puna.tokenizer import Tokenizer
 
 TEXTS = ["the best stop", "a", "", "stop! and then the sand of an old castle stands there", "the " * 60]
@@ -38,17 +38,17 @@ def test_a_vector_is_the_mean_state_of_its_text_alone(
 def test_the_stage_writes_a_row_for_each_document(
     model: Llama, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "load_model", lambda folder: model)
-    monkeypatch.setattr(module.Tokenizer, "load", classmethod(lambda cls, folder: tokenizer))
+    save_model(model, tokenizer, tmp_path / "model")
+    tokenizer.save(tmp_path / "model")
     monkeypatch.setattr(module, "_CHUNK", 2)
     (tmp_path / "documents").mkdir()
     for shard in (0, 1):
         rows = [Document(f"{shard}-{i}", text) for i, text in enumerate(TEXTS)]
         write_documents(tmp_path / "documents" / f"documents-{shard:05d}.parquet", rows)
     out = StageOutput(tmp_path / "out")
-    run(EmbedConfig(), Inputs({"documents": tmp_path / "documents", "model": tmp_path}), out)
+    run(EmbedConfig(), Inputs({"documents": tmp_path / "documents", "model": tmp_path / "model"}), out)
     found, rows = read_embeddings(out.path, ["1-3", "0-0"])
     assert found.shape == (10, model.config.dim)
     assert np.allclose(found[rows], embed([TEXTS[3], TEXTS[0]], model, tokenizer), atol=1e-4)
     with pytest.raises(DataError, match="with documents in .* came none"):
-        run(EmbedConfig(), Inputs({"documents": tmp_path, "model": tmp_path}), StageOutput(tmp_path / "none"))
+        run(EmbedConfig(), Inputs({"documents": tmp_path, "model": tmp_path / "model"}), StageOutput(tmp_path / "none"))

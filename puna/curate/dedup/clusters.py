@@ -74,7 +74,9 @@ def _means(points: Floats, labels: NDArray[np.int32], cosines: Floats, num_clust
     """The unit mean of each cluster; an empty one moves to a point that is worst served."""
     sums = np.zeros((num_clusters, points.shape[1]))
     for span in _blocks(len(points)):
-        np.add.at(sums, labels[span], points[span])
+        order = np.argsort(labels[span], kind="stable")  # np.add.at takes thirty times as long
+        present, starts = np.unique(labels[span][order], return_index=True)
+        sums[present] += np.add.reduceat(points[span][order], starts, axis=0, dtype=np.float64)
     empty = np.flatnonzero(np.bincount(labels, minlength=num_clusters) == 0)
     sums[empty] = points[np.argsort(cosines, kind="stable")[: len(empty)]]
     return unit(sums.astype(np.float32))

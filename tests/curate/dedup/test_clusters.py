@@ -67,3 +67,19 @@ def test_equal_points_and_fewer_points_than_clusters_are_no_trouble() -> None:
     two = unit(np.eye(8, dtype=np.float32)[:2])
     assert len(kmeans(two, 9, seed=0)) == 2
     assert np.isfinite(unit(np.zeros((2, 8), np.float32))).all()
+
+
+def test_small_heaps_far_off_get_a_centroid_of_their_own() -> None:
+    draw = np.random.default_rng(0)
+    which = np.repeat(np.arange(4), [300, 30, 30, 30])
+    points = unit(np.eye(16)[which].astype(np.float32) + 0.001 * draw.normal(size=(390, 16)).astype(np.float32))
+    for seed in range(5):
+        labels, _ = assign(points, kmeans(points, 4, seed=seed))
+        assert len({(int(a), int(b)) for a, b in zip(labels, which, strict=True)}) == 4
+
+
+def test_an_empty_cluster_moves_to_who_is_worst_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, _ = blobs(3, 40, noise=0.05)
+    monkeypatch.setattr(clusters, "_spread", lambda points, count, random: points[[0, 0, 0]])
+    labels, _ = assign(points, kmeans(points, 3, seed=0))
+    assert set(labels.tolist()) == {0, 1, 2}

@@ -109,6 +109,15 @@ def test_which_of_two_stays_is_a_rule(tmp_path: Path, keep: str, stays: str) -> 
     assert {row["twin"][-1] for row in rejects(out).values()} == {stays} and len(rejects(out)) == 10
 
 
+def test_first_is_by_source_before_id(tmp_path: Path) -> None:
+    rows = documents()
+    for row in rows:
+        row.source = "archive" if "b" in row.id else "web"
+    assert {row["twin"][-1] for row in rejects(dedup(artifact(tmp_path / "in", rows), tmp_path / "out")).values()} == {
+        "b"
+    }
+
+
 def test_farthest_and_nearest_are_to_the_centroid(tmp_path: Path) -> None:
     """Three near vectors; of the mean of all, the first is nearest."""
     angles = {"a": 0.0, "b": 2.0, "c": -4.0, "d": 60.0}
