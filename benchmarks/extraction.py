@@ -32,7 +32,7 @@ class Page:
 
     @property
     def half(self) -> str:
-        """"dev" or "test"."""
+        """ "dev" or "test"."""
         digest = hashlib.blake2b(site(self.url).encode(), digest_size=8).digest()
         return "test" if digest[0] % 2 else "dev"
 

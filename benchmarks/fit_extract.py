@@ -74,7 +74,8 @@ def _examples(pages: list[Page]) -> tuple[list[Reading], list[Floats], list[Floa
     for page, taught in zip(pages, _taught(pages), strict=True):
         root = parse(decode(page.body))
         reading = read_tree(root)
-        rows = features.facts(reading, features.measure(reading), page_title(root))
+        measures = features.measure(reading)
+        rows = features.facts(reading, measures, features.Boxes(reading, measures), page_title(root))
         matrix = np.zeros((len(rows), len(features.NAMES)))
         for number, row in enumerate(rows):
             matrix[number, row] = 1
@@ -141,7 +142,8 @@ def _fit(matrix: Floats, labels: Floats, counts: Floats) -> Floats:
 
 
 def _text(reading: Reading, found: Floats) -> str:
-    return write_blocks(choose(reading, features.measure(reading), found.tolist()))
+    measures = features.measure(reading)
+    return write_blocks(choose(reading, measures, features.Boxes(reading, measures), found.tolist()))
 
 
 def _words(text: str) -> list[str]:

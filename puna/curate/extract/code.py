@@ -21,7 +21,9 @@ _DROPPED = re.compile(
     r"(?i)(^|[\s_-])(copy\S*|btn|button|prompt\d*|sr-only|clipboard\S*|toolbar|line-numbers-rows|code-header|"
     r"headerlink|fold|lang-label|lightbox\S*|tooltip\S*)($|\s)"
 )
-_LANGUAGE = re.compile(r"(?i)(?:^|[\s;])(?:language-|lang-|highlight-source-|highlight-|brush:\s*|sourceCode\s+)([\w+#-]+)")
+_LANGUAGE = re.compile(
+    r"(?i)(?:^|[\s;])(?:language-|lang-|highlight-source-|highlight-|brush:\s*|sourceCode\s+)([\w+#-]+)"
+)
 _DROP_TAGS = frozenset("button script style select svg input textarea template nav clipboard-copy copy-button".split())
 _LINE_TAGS = frozenset("div li tr p pre ol ul table tbody figure figcaption section".split())
 

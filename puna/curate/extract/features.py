@@ -95,13 +95,12 @@ def measure(reading: Reading) -> Measures:
     return Measures(sizes, shares, prose)
 
 
-def facts(reading: Reading, measures: Measures, title: str) -> list[list[int]]:
+def facts(reading: Reading, measures: Measures, boxes: "Boxes", title: str) -> list[list[int]]:
     """The numbers of the facts that are true of each block."""
     sizes, shares, prose = measures.sizes, measures.shares, measures.prose
     blocks, tags, at = reading.blocks, reading.tags, _AT
     if not blocks:
         return []
-    boxes = _Boxes(reading, measures)
     places, path = boxes.places, boxes.path
     amid = [number for number, block in enumerate(blocks) if prose[number] and places[block.box] <= 1]
     first, last = (amid[0], amid[-1]) if amid else (-1, -1)
@@ -134,14 +133,17 @@ def facts(reading: Reading, measures: Measures, title: str) -> list[list[int]]:
             *_text_facts(block.text, at["text"], repeated, title),
         ]
         if path[box] & hints.LIST_TAG:
-            active.append(at["item-links"] + 2 * boxes.item_links(box) + is_outside)
+            active.append(at["item-links"] + 2 * bisect_left(_ITEM_SHARES, boxes.group_links(box)) + is_outside)
         found.append(active)
         done += size
     return found
 
 
-class _Boxes:
-    """Of each box, with all inside it: bytes, bytes in links, bytes of prose; where it lies, and the hints around it."""
+class Boxes:
+    """Of each box, with all inside it: bytes, bytes in links, bytes of prose; its place, and the hints around it.
+
+    places: 0 inside the best box, 1 the best or a child of it, 2 in its parent, 3 in that one's parent, 4 elsewhere.
+    """
 
     def __init__(self, reading: Reading, measures: Measures) -> None:
         parents = self.parents = reading.parents
@@ -176,10 +178,10 @@ class _Boxes:
             around = self._around[group] = self._shares(group, "group") + self._shares(outer, "outer")
         return _hint_facts(self.path[box], self.near[box]) + around
 
-    def item_links(self, box: int) -> int:
-        """How much of a list is links: 0 none to 3 most."""
+    def group_links(self, box: int) -> float:
+        """How much of what is around a box, such as the list of an item, is in links."""
         group = self.parents[box] if self.parents[box] > 0 else box
-        return bisect_left(_ITEM_SHARES, self.links[group] / max(1, self.size[group]))
+        return self.links[group] / max(1, self.size[group])
 
     def _shares(self, box: int, name: str) -> tuple[int, int]:
         return (
@@ -207,7 +209,7 @@ def _best(reading: Reading, measures: Measures) -> dict[int, float]:
 
 
 def _places(parents: list[int], best: int) -> list[int]:
-    """Of each box: 0 inside the best one, 1 it or a child, 2 in its parent, 3 in that one's parent, 4 elsewhere."""
+    """The place of each box; see Boxes."""
     places = [4] * len(parents)
     around = parents[best] if best > 0 else -1
     further = parents[around] if around > 0 else -1

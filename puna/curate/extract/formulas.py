@@ -74,8 +74,10 @@ def written(tex: str, displayed: bool) -> str:
 def superscript(before: str, content: str) -> str:
     """A superscript in running text: x^2, 10^{-3}, m^2, but the 1st and a footnote's number as they are."""
     content = content.strip()
-    is_base = before[-1:].isdigit() or before[-1:] == ")" or (
-        before[-1:].isalpha() and len(re.findall(r"\w*$", before)[0]) <= (3 if content in ("2", "3") else 1)
+    is_base = (
+        before[-1:].isdigit()
+        or before[-1:] == ")"
+        or (before[-1:].isalpha() and len(re.findall(r"\w*$", before)[0]) <= (3 if content in ("2", "3") else 1))
     )
     if not is_base or not re.fullmatch(r"[-−+]?\d{1,4}|[-−]?[a-z]", content):
         return content
@@ -137,7 +139,10 @@ def _tidy(tex: str) -> str:
 
 def _is_tex(text: str) -> bool:
     text = text.strip()
-    return re.match(r"(?s)^(\$.+\$|\\\(.*\\\)|\\\[.*\\\]|\\[a-zA-Z]+.*|.*[_^]\{.*\}.*|.*\\(frac|sqrt|sum|int)\b.*)$", text) is not None
+    return (
+        re.match(r"(?s)^(\$.+\$|\\\(.*\\\)|\\\[.*\\\]|\\[a-zA-Z]+.*|.*[_^]\{.*\}.*|.*\\(frac|sqrt|sum|int)\b.*)$", text)
+        is not None
+    )
 
 
 def _script_follows(element: Any) -> bool:

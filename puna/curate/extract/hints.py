@@ -15,6 +15,10 @@ ARTICLE_TAG, MAIN_TAG, ARTICLE_BODY, ARTICLE_WORD, CONTENT_WORD, TEXT_WORD = (1 
     NAV, HEADER, FOOTER, SIDEBAR, COMMENT, SHARE, RELATED, ADVERT, OVERLAY, BYLINE, CAPTION, SEARCH, TEASER, TAGS,
 ) = (1 << i for i in range(6, 30))  # fmt: skip
 NUM_HINTS = 30
+APART = (
+    NAV_TAG | FOOTER_TAG | ASIDE_TAG | FORM_TAG | NAV | FOOTER | SIDEBAR | COMMENT | SHARE | RELATED | ADVERT | OVERLAY
+)
+"""Hints that something is not part of the text around it."""
 FOR_CONTENT = (1 << 6) - 1
 NAMES = (
     "article-tag main-tag article-body article-word content-word text-word nav-tag header-tag footer-tag aside-tag "
@@ -94,7 +98,9 @@ _DROPPED = re.compile(
     r"MathJax_Preview|MJX_Assistive_MathML_none|hash-link|heading-anchor|skip-link|toc-backref|code-toolbar-item|"
     r"In_Prompt|jp-InputPrompt|jp-OutputPrompt|input_prompt|output_prompt)($|\s)"
 )
-_FORMULA = re.compile(r"(?i)(^|[\s_-])(katex|mathjax|mathjax_display|mjx-chtml|mjpage|mwe-math-element|ztext-math|math|tex|latex)")
+_FORMULA = re.compile(
+    r"(?i)(^|[\s_-])(katex|mathjax|mathjax_display|mjx-chtml|mjpage|mwe-math-element|ztext-math|math|tex|latex)"
+)
 _CODE = re.compile(
     r"(?i)(^|\s)(fragment|syntaxhighlighter|dp-highlighter|codemirror-code|crayon-pre|code-lines|ace_text-layer|"
     r"view-lines|bbcode_code|codecontent|blob-code-content)($|\s)"

@@ -13,7 +13,13 @@ from puna.curate.extract.symbols import ACCENTS, FUNCTIONS, LIMITS, SYMBOLS, UND
 _MAX_DEPTH = 80
 _TALL = re.compile(r"\\(frac|begin|sum|prod|int|binom|sqrt|overbrace|underbrace)")
 _FENCES = {"(": ")", "[": "]", "{": "}", "|": "|", "‖": "‖", "⟨": "⟩", "⌊": "⌋", "⌈": "⌉"}
-_MATRICES = {("(", ")"): "pmatrix", ("[", "]"): "bmatrix", ("|", "|"): "vmatrix", ("‖", "‖"): "Vmatrix", ("{", ""): "cases"}
+_MATRICES = {
+    ("(", ")"): "pmatrix",
+    ("[", "]"): "bmatrix",
+    ("|", "|"): "vmatrix",
+    ("‖", "‖"): "Vmatrix",
+    ("{", ""): "cases",
+}
 _ESCAPED = {"#": r"\#", "%": r"\%", "&": r"\&", "$": r"\$", "_": r"\_", "{": r"\{", "}": r"\}"}
 
 
@@ -126,7 +132,9 @@ def _group(tex: str) -> str:
 
 def _base(tex: str) -> str:
     """What scripts are put on: braces unless it is a letter, a number, a command or one pair of parentheses."""
-    simple = re.fullmatch(r"\w+|\\[a-zA-Z]+|\\math\w+\{\w*\}|[()\[\]|]|\\[{}|]|\([^()]*\)|\\left.*\\right\S{1,2}|", tex, re.DOTALL)
+    simple = re.fullmatch(
+        r"\w+|\\[a-zA-Z]+|\\math\w+\{\w*\}|[()\[\]|]|\\[{}|]|\([^()]*\)|\\left.*\\right\S{1,2}|", tex, re.DOTALL
+    )
     return tex if simple else f"{{{tex}}}"
 
 
@@ -250,7 +258,9 @@ def _first(element: Any, depth: int) -> str:
 
 def _enclosed(element: Any, depth: int) -> str:
     notation = element.get("notation") or ""
-    name = "boxed" if "box" in notation else "cancel" if "strike" in notation else "sqrt" if "radical" in notation else ""
+    name = (
+        "boxed" if "box" in notation else "cancel" if "strike" in notation else "sqrt" if "radical" in notation else ""
+    )
     inner = _row(element, depth)
     return rf"\{name}{{{inner}}}" if name else inner
 

@@ -7,8 +7,7 @@ from lxml import etree
 
 _CONTROL = bytes(range(9)) + b"\x0b\x0c" + bytes(range(0x0E, 0x20)) + b"\x7f"
 _ENDS = re.compile(rb"(?i)</(body|html)\s*>")
-_TAG = re.compile(rb"<[^<>]*>")
-_UNREAD = re.compile(rb"(?is)<(script|style)\b.*?</\1\s*>|<!--.*?-->")
+_TAG = re.compile(rb"(?i)<(?!/?(?:script|style)\b)[^<>]*>")
 _MAX_DEPTH = 2040  # libxml2 stops reading at 2,048
 
 
@@ -21,7 +20,7 @@ def parse(text: str) -> Any:
     body = _ENDS.sub(b"", body)
     root = _parsed(body)
     if root is not None and body.count(b"<") > _MAX_DEPTH and _depth(root) >= _MAX_DEPTH:
-        root = _parsed(b"<pre>" + _TAG.sub(b" ", _UNREAD.sub(b" ", body)) + b"</pre>")
+        root = _parsed(b"<p>" + _TAG.sub(b" ", body) + b"</p>")
     return root
 
 
@@ -33,7 +32,9 @@ def page_title(root: Any) -> str:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return etree.fromstring(body, etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True))
+        return etree.fromstring(
+            body, etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
+        )
     except etree.XMLSyntaxError:
         return None
 

@@ -60,7 +60,14 @@ ACCENTS = {
 }  # fmt: skip
 """Signs that stand over a letter."""
 
-UNDER_ACCENTS = {"⏟": "underbrace", "︸": "underbrace", "_": "underline", "̲": "underline", "¯": "underline", "‾": "underline"}
+UNDER_ACCENTS = {
+    "⏟": "underbrace",
+    "︸": "underbrace",
+    "_": "underline",
+    "̲": "underline",
+    "¯": "underline",
+    "‾": "underline",
+}
 
 VARIANTS = {
     "normal": "mathrm", "bold": "mathbf", "italic": "", "bold-italic": "boldsymbol", "double-struck": "mathbb",

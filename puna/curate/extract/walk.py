@@ -230,7 +230,9 @@ class _Walk:
     def _list(self, child: Any, box: int, depth: int) -> None:
         self.flush(box)
         first = child.get("start", "1")
-        self.numbers.append((int(first) if first.isdecimal() and len(first) < 9 else 1) - 1 if child.tag == "ol" else -1)
+        self.numbers.append(
+            (int(first) if first.isdecimal() and len(first) < 9 else 1) - 1 if child.tag == "ol" else -1
+        )
         self._box(child, box, depth)
         self.numbers.pop()
 

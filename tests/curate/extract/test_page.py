@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from puna.curate.extract.page import decode, extract_page, is_cut_off, tidy
+from puna.curate.extract.page import ExtractConfig, decode, extract_page, is_cut_off, tidy
 
 PARAGRAPH = "<p>The mill stands by the river, and everyone in the village knows the way to it by heart.</p>"
 
@@ -33,7 +33,7 @@ def test_main_text_title_and_visible_text() -> None:
     assert "Terms of use" not in found.text
     assert "Home" in found.visible
     assert "Terms of use" in found.visible
-    assert extract_page(page(""), mode="full").text == found.visible
+    assert extract_page(page(""), config=ExtractConfig(mode="full")).text == found.visible
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,23 @@ def test_main_text_title_and_visible_text() -> None:
             "• flour\n• salt and water from the well",
         ),
         ("<ul>\n<li>\n<p>one</p><p>more</p></li>\n<li>two</li></ul>", "• one\n\nmore\n\n• two"),
-        ("<ol><li>mix</li><li>bake</li></ol>", "  1. mix\n  2. bake"),
-        ("<ul><li>bread<ul><li>rye</li></ul></li></ul>", "• bread\n• rye"),
+        ("<ol><li>mix</li><li>bake</li></ol>", "1. mix\n2. bake"),
+        ("<ul><li>bread<ul><li>rye</li></ul></li></ul>", "• bread\n  • rye"),
         ("<ul><li><a href='/1'>Story one</a></li><li><a href='/2'>Story two</a></li></ul>", ""),
         ("<pre><code>def f(x):\n    if x:\n\treturn 1\n</code></pre>", "def f(x):\n    if x:\n\treturn 1"),
         ("<p>Question: how many?<br>Answer: 4</p>", "Question: how many?\nAnswer: 4"),
-        ("<p>Let <img alt='\\frac{a}{b}' src='x.png'> be</p>", "Let \\frac{a}{b} be"),
+        ("<ol start='3'><li>mix</li><li>bake</li></ol>", "3. mix\n4. bake"),
+        (
+            "<table><tr><th>Sack</th><th>Weight</th></tr><tr><td>first</td><td>50 kg</td></tr></table>",
+            "Sack | Weight\nfirst | 50 kg",
+        ),
+        (
+            "<h2>The  wheel</h2><blockquote>It turns, and nobody sees it.</blockquote>",
+            "The wheel\n\nIt turns, and nobody sees it.",
+        ),
+        ("<p>Run <code>mill  --low</code> now</p>", "Run mill --low now"),
+        ("<p style='display: none'>You never see this sentence in the browser.</p>", ""),
+        ("<p>Let <img alt='\\frac{a}{b}' src='x.png'> be</p>", "Let $\\frac{a}{b}$ be"),
         ("<p>See <img alt='a llama' src='x.png'>here</p>", "See here"),
         ("<p>Share this article</p><p>Read more »</p>", ""),
         ("<div class='ad'>Buy the best pans now</div>", ""),
@@ -62,7 +73,7 @@ def test_blocks(inner: str, expected: str) -> None:
 
 def test_menu_only_page_falls_back_to_what_is_visible() -> None:
     menu = "<html><body><ul><li><a href='/a'>Home</a></li><li><a href='/b'>News</a></li></ul></body></html>"
-    assert extract_page(menu).text == "  • Home\n  • News"
+    assert extract_page(menu).text == "• Home\n• News"
 
 
 def test_encodings() -> None:
