@@ -1,7 +1,7 @@
 """Pages with the text that an extractor should find in them, in two halves by site, and the two usual scores.
 
-Rules and weights are tuned on pages of `dev` sites only; what is reported of `test` sites is of sites that nobody looked
-at. A site falls into its half by a hash of its registered name, so that blogs of one host are on one side.
+Rules and weights are tuned on pages of `dev` sites only; what is reported of `test` sites is of sites that nobody
+looked at. A site falls into its half by a hash of its registered name, so that blogs of one host are on one side.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-_SECOND_LEVEL = frozenset("co com org net gov ac edu gob".split())
+_SECOND_LEVEL = frozenset(["co", "com", "org", "net", "gov", "ac", "edu", "gob"])
 _WORD = re.compile(r"\w+")
 _SHINGLE = 4
 

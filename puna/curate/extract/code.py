@@ -24,8 +24,22 @@ _DROPPED = re.compile(
 _LANGUAGE = re.compile(
     r"(?i)(?:^|[\s;])(?:language-|lang-|highlight-source-|highlight-|brush:\s*|sourceCode\s+)([\w+#-]+)"
 )
-_DROP_TAGS = frozenset("button script style select svg input textarea template nav clipboard-copy copy-button".split())
-_LINE_TAGS = frozenset("div li tr p pre ol ul table tbody figure figcaption section".split())
+_DROP_TAGS = frozenset(
+    [
+        "button",
+        "script",
+        "style",
+        "select",
+        "svg",
+        "input",
+        "textarea",
+        "template",
+        "nav",
+        "clipboard-copy",
+        "copy-button",
+    ]
+)
+_LINE_TAGS = frozenset(["div", "li", "tr", "p", "pre", "ol", "ul", "table", "tbody", "figure", "figcaption", "section"])
 
 
 def code_text(element: Any) -> str:
@@ -86,10 +100,9 @@ def _read(element: Any, pieces: list[str], line_spans: bool, depth: int = 0) -> 
                 _read_line(child, pieces, line_spans, depth)
             else:
                 _read(child, pieces, line_spans, depth + 1)
-        if child.tail:
-            # Between the elements of lines there is only the layout of the page's source.
-            if tag not in _LINE_TAGS or child.tail.strip():
-                pieces.append(child.tail)
+        # Between the elements of lines there is only the layout of the page's source.
+        if child.tail and (tag not in _LINE_TAGS or child.tail.strip()):
+            pieces.append(child.tail)
 
 
 def _read_line(child: Any, pieces: list[str], line_spans: bool, depth: int) -> None:

@@ -19,14 +19,34 @@ _BEST_LEVELS = 4
 _ENDS = frozenset(".!?…。！？”\"»)’'：:;；।؟")
 _STOPS = frozenset(".!?。！？")
 _COMMA, _DIGIT, _SEPARATOR = re.compile("[,，、]"), re.compile(r"\d"), re.compile("[|»·]")
-_WRAPPERS = frozenset("p li td blockquote dd h2 h3 tr pre".split())
+_WRAPPERS = frozenset(["p", "li", "td", "blockquote", "dd", "h2", "h3", "tr", "pre"])
 
 _SIZES = (10, 20, 40, 80, 160, 320, 640)
 _SHARES = (0.0, 0.1, 0.3, 0.5, 0.8, 0.999)
 _ITEM_SHARES = (0.0, 0.2, 0.5)
 _POSITIONS = (0.05, 0.15, 0.4, 0.7, 0.9)
 _COUNTS = (1, 2, 4, 8, 16)
-_TAGS = "p div li td h1 h2 h3 h4 span section article blockquote dd dt th figcaption tr html body".split()
+_TAGS = [
+    "p",
+    "div",
+    "li",
+    "td",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "span",
+    "section",
+    "article",
+    "blockquote",
+    "dd",
+    "dt",
+    "th",
+    "figcaption",
+    "tr",
+    "html",
+    "body",
+]
 _PLACES = ("inside", "directly", "parent", "grandparent", "outside")
 _ORDERS = ("before-prose", "amid-prose", "after-prose", "no-prose")
 _FORMS = ("heading", "item", "row", "short", "long")
@@ -50,7 +70,19 @@ def _names() -> tuple[list[str], dict[str, int]]:
         "position": [*map(str, _POSITIONS), "end"],
         "prose-before": [*map(str, _COUNTS), "more"],
         "prose-after": [*map(str, _COUNTS), "more"],
-        "text": "end stop comma digit repeated title copyright colon upper separator lines".split(),
+        "text": [
+            "end",
+            "stop",
+            "comma",
+            "digit",
+            "repeated",
+            "title",
+            "copyright",
+            "colon",
+            "upper",
+            "separator",
+            "lines",
+        ],
         "place": [f"{place}-{order}" for place in _PLACES for order in _ORDERS],
         "form": [f"{form}-{place}-{order}" for form in _FORMS for place in ("inside", "outside") for order in _ORDERS],
         "size-links": [f"{size}-{share}" for size in ("short", "middle", "long") for share in ("none", "some", "most")],
@@ -87,11 +119,11 @@ def measure(reading: Reading) -> Measures:
         share = min(1.0, block.link_chars / len(text)) if block.link_chars else 0.0
         sizes.append(size)
         shares.append(share)
-        if kind == TEXT or kind == ITEM:
+        if kind in (TEXT, ITEM):
             is_long = size >= _PROSE_BYTES and share < _PROSE_LINKS
             prose.append(is_long and (text[-1] in _ENDS or size > 2.5 * _PROSE_BYTES or text.count("\n") > 2))
         else:
-            prose.append(kind == CODE or kind == FORMULA)
+            prose.append(kind in (CODE, FORMULA))
     return Measures(sizes, shares, prose)
 
 

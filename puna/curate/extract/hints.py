@@ -20,11 +20,38 @@ APART = (
 )
 """Hints that something is not part of the text around it."""
 FOR_CONTENT = (1 << 6) - 1
-NAMES = (
-    "article-tag main-tag article-body article-word content-word text-word nav-tag header-tag footer-tag aside-tag "
-    "form-tag figure-tag list-tag table-tag quote-tag link-tag nav header footer sidebar comment share related advert "
-    "overlay byline caption search teaser tags"
-).split()
+NAMES = [
+    "article-tag",
+    "main-tag",
+    "article-body",
+    "article-word",
+    "content-word",
+    "text-word",
+    "nav-tag",
+    "header-tag",
+    "footer-tag",
+    "aside-tag",
+    "form-tag",
+    "figure-tag",
+    "list-tag",
+    "table-tag",
+    "quote-tag",
+    "link-tag",
+    "nav",
+    "header",
+    "footer",
+    "sidebar",
+    "comment",
+    "share",
+    "related",
+    "advert",
+    "overlay",
+    "byline",
+    "caption",
+    "search",
+    "teaser",
+    "tags",
+]
 
 DROP, FORMULA, CODE = (1 << i for i in range(30, 33))
 """Not hints but facts, for the walk: the element is never text; it may be a formula, or code in a site's own markup."""
@@ -72,8 +99,8 @@ _WORDS = {
 # A class with one of these words may state a fact; the patterns below, which cost more, say which.
 _CHECK = 1 << 40
 _WORDS[_CHECK] = (
-    "sr screen visually visuallyhidden headerlink header anchor anchorjs mw noprint copybtn copy clipboard line skip toc "
-    "code in jp input output prompt hash heading katex mathjax mjx mjpage mwe ztext math tex latex fragment "
+    "sr screen visually visuallyhidden headerlink header anchor anchorjs mw noprint copybtn copy clipboard line skip "
+    "toc code in jp input output prompt hash heading katex mathjax mjx mjpage mwe ztext math tex latex fragment "
     "syntaxhighlighter dp codemirror crayon ace view bbcode codecontent blob"
 )
 _BITS: dict[str, int] = {}

@@ -211,7 +211,8 @@ def _takes_limits(base: str) -> bool:
 
 
 def _multiscripts(element: Any, depth: int) -> str:
-    before, after, place = [], [], None
+    before: list[str] = []
+    after: list[str] = []
     children = [child for child in element if isinstance(child.tag, str)]
     if not children:
         return ""

@@ -1,4 +1,4 @@
-"""HTML -> text: one walk over the tree (walk.py), a weighted choice among its blocks (content.py), the text (layout.py).
+"""HTML -> text: one walk over the tree (walk.py), a choice among its blocks (content.py), the text (layout.py).
 
 Code keeps its lines and indentation, formulas become TeX, lists and tables stay lists and tables; markers of markdown
 are not written unless asked for (Llama 3, 3.1.1, found that they harm).

@@ -2,16 +2,21 @@
 
 import unicodedata
 
-_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi psi omega"
+_GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi "
+    "psi omega"
+)
 _NAMED = """
 ± pm|∓ mp|× times|÷ div|⋅ cdot|· cdot|∗ ast|∘ circ|∙ bullet|⊕ oplus|⊗ otimes|⊖ ominus|⊙ odot|† dagger|‡ ddagger
 ≤ le|≥ ge|≠ ne|≈ approx|≡ equiv|∼ sim|≃ simeq|≅ cong|∝ propto|≪ ll|≫ gg|≺ prec|≻ succ|⩽ leqslant|⩾ geqslant|≐ doteq
 ∈ in|∉ notin|∋ ni|⊂ subset|⊃ supset|⊆ subseteq|⊇ supseteq|∪ cup|∩ cap|∖ setminus|∅ emptyset|⊊ subsetneq
 ∑ sum|∏ prod|∐ coprod|∫ int|∬ iint|∭ iiint|∮ oint|⋃ bigcup|⋂ bigcap|⨁ bigoplus|⨂ bigotimes|⋁ bigvee|⋀ bigwedge
 → to|← leftarrow|↔ leftrightarrow|⇒ Rightarrow|⇐ Leftarrow|⇔ Leftrightarrow|↦ mapsto|⟶ longrightarrow|⟵ longleftarrow
-⟹ implies|⟺ iff|↑ uparrow|↓ downarrow|↪ hookrightarrow|⇀ rightharpoonup|↠ twoheadrightarrow|⟼ longmapsto|⇌ rightleftharpoons
+⟹ implies|⟺ iff|↑ uparrow|↓ downarrow|↪ hookrightarrow|⇀ rightharpoonup|↠ twoheadrightarrow|⟼ longmapsto
+⇌ rightleftharpoons
 ∀ forall|∃ exists|∄ nexists|¬ neg|∧ wedge|∨ vee|⊢ vdash|⊨ models|⊤ top|⊥ perp|∴ therefore|∵ because
-∞ infty|∂ partial|∇ nabla|√ surd|∠ angle|△ triangle|□ square|◻ square|⋆ star|ℓ ell|ℏ hbar|℘ wp|ℜ Re|ℑ Im|ℵ aleph|∥ parallel|∤ nmid|∣ mid
+∞ infty|∂ partial|∇ nabla|√ surd|∠ angle|△ triangle|□ square|◻ square|⋆ star|ℓ ell|ℏ hbar|℘ wp|ℜ Re|ℑ Im|ℵ aleph
+∥ parallel|∤ nmid|∣ mid
 … dots|⋯ cdots|⋮ vdots|⋱ ddots|⟨ langle|⟩ rangle|⌊ lfloor|⌋ rfloor|⌈ lceil|⌉ rceil|‖ Vert|° circ
 ϵ epsilon|ε varepsilon|ϑ vartheta|ϕ phi|φ varphi|ϖ varpi|ϱ varrho|ς varsigma|ϰ varkappa
 """
@@ -41,21 +46,77 @@ SYMBOLS = _symbols()
 """TeX of a sign; of invisible operators it is nothing."""
 
 FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc sinh cosh tanh coth arcsin arccos arctan log ln lg exp lim limsup liminf sup inf max min "
-    "det dim ker deg gcd hom arg Pr".split()
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "sinh",
+        "cosh",
+        "tanh",
+        "coth",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "log",
+        "ln",
+        "lg",
+        "exp",
+        "lim",
+        "limsup",
+        "liminf",
+        "sup",
+        "inf",
+        "max",
+        "min",
+        "det",
+        "dim",
+        "ker",
+        "deg",
+        "gcd",
+        "hom",
+        "arg",
+        "Pr",
+    ]
 )
 """Names that TeX has as commands."""
 
 LIMITS = frozenset(
-    "sum prod coprod int iint iiint oint bigcup bigcap bigoplus bigotimes bigvee bigwedge lim limsup liminf sup inf "
-    "max min det gcd Pr".split()
+    [
+        "sum",
+        "prod",
+        "coprod",
+        "int",
+        "iint",
+        "iiint",
+        "oint",
+        "bigcup",
+        "bigcap",
+        "bigoplus",
+        "bigotimes",
+        "bigvee",
+        "bigwedge",
+        "lim",
+        "limsup",
+        "liminf",
+        "sup",
+        "inf",
+        "max",
+        "min",
+        "det",
+        "gcd",
+        "Pr",
+    ]
 )
 """Commands whose limits stand under and over them."""
 
 ACCENTS = {
     "^": "hat", "ˆ": "hat", "̂": "hat", "¯": "bar", "‾": "bar", "̄": "bar", "―": "bar", "_": "bar", "→": "vec", "⃗": "vec",
     "⇀": "vec", "~": "tilde", "˜": "tilde", "∼": "tilde", "̃": "tilde", "˙": "dot", "̇": "dot", ".": "dot",
-    "¨": "ddot", "̈": "ddot", "⏞": "overbrace", "︷": "overbrace", "ˇ": "check", "˘": "breve", "´": "acute", "`": "grave",
+    "¨": "ddot", "̈": "ddot", "⏞": "overbrace", "︷": "overbrace", "ˇ": "check",
+    "˘": "breve", "´": "acute", "`": "grave",
     "⟶": "vec",
 }  # fmt: skip
 """Signs that stand over a letter."""

@@ -30,8 +30,8 @@ _ROLES: dict[Any, int] = {
     for role, tags in {
         _INLINE: "span b i em strong font u s small big abbr cite q time label mark ins del strike var kbd samp tt dfn "
         "ruby rb rbc rtc data bdi bdo acronym nobr slot output center-inline",
-        _BOX: "address article aside blockquote body center dd details div dl dt fieldset figcaption figure footer form "
-        "header hgroup main nav p section summary caption tbody thead tfoot td th legend dialog search noframes "
+        _BOX: "address article aside blockquote body center dd details div dl dt fieldset figcaption figure footer "
+        "form header hgroup main nav p section summary caption tbody thead tfoot td th legend dialog search noframes "
         "frameset html",
         _LIST: "ul ol menu dir",
         _HEADING: "h1 h2 h3 h4 h5 h6",
@@ -144,14 +144,16 @@ class _Walk:
     def _add(self, text: str, kind: int, box: int, link_chars: int = 0, head: str = "", tight: bool = False) -> None:
         blocks = self.reading.blocks
         level = self.level
-        if self.mark and (kind == TEXT or kind == HEADING):
+        if self.mark and kind in (TEXT, HEADING):
             head, self.mark = self.mark, ""
             kind, level = ITEM, len(self.numbers)
             tight = bool(blocks) and blocks[-1].kind == ITEM
-        elif kind == TEXT and text[0] == "$" and text[-1] == "$" and text.count("$") == 2 and len(text) > 2:
-            if self.reading.tags[box] in ("p", "div", "dd", "center"):
-                text, kind = f"${text}$", FORMULA
+        elif kind == TEXT and text[0] == "$" == text[-1] and self._is_formula_alone(text, box):
+            text, kind = f"${text}$", FORMULA
         blocks.append(Block(text, kind, box, link_chars, level, head, tight))
+
+    def _is_formula_alone(self, text: str, box: int) -> bool:
+        return text.count("$") == 2 < len(text) and self.reading.tags[box] in ("p", "div", "dd", "center")
 
     def _flat(self, root: Any, box: int) -> None:
         """Read what nests too deep as a sequence."""

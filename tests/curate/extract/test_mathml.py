@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (markup as it is written)
 import pytest
 from lxml import etree
 
