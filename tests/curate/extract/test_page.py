@@ -135,3 +135,14 @@ def test_real_pages_keep_and_leave_out_annotated_segments(shared_data: Path) -> 
         absent += sum(" ".join(segment.split()) not in text for segment in page["without"])
     assert kept / wanted > 0.94
     assert absent / unwanted > 0.75
+
+
+def test_settings_in_short_and_images_and_markdown() -> None:
+    assert ExtractConfig.model_validate("full") == ExtractConfig(mode="full")
+    inner = "<h2>Why</h2><p>See <img alt='a llama' src='x.png'> and <code>f(x)</code></p><ul><li>flour</li></ul>"
+    plain = extract_page(page(inner)).text
+    assert "See and f(x)" in plain
+    assert "Why\n\n" in plain
+    assert "See a llama and f(x)" in extract_page(page(inner), config=ExtractConfig(images=True)).text
+    marked = extract_page(page(inner), config=ExtractConfig(markdown=True)).text
+    assert "## Why\n\nSee and `f(x)`\n\n- flour" in marked
