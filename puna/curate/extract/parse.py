@@ -26,7 +26,7 @@ def parse(text: str) -> Any:
 
 def page_title(root: Any) -> str:
     """The text of <title>, "" without one."""
-    title = None if root is None else root.find(".//title")
+    title = None if root is None else next(root.iter("title"), None)
     return "" if title is None else " ".join("".join(title.itertext()).split())
 
 
