@@ -107,12 +107,13 @@ _BITS: dict[str, int] = {}
 for _bit, _list in _WORDS.items():
     for _word in _list.split():
         _BITS[_word] = _BITS.get(_word, 0) | _bit
-_TAGS = {
+TAG_HINTS = {
     "article": ARTICLE_TAG, "main": MAIN_TAG, "nav": NAV_TAG, "menu": NAV_TAG, "header": HEADER_TAG,
     "footer": FOOTER_TAG, "aside": ASIDE_TAG, "form": FORM_TAG, "fieldset": FORM_TAG, "figure": FIGURE_TAG,
     "figcaption": FIGURE_TAG, "ul": LIST_TAG, "ol": LIST_TAG, "td": TABLE_TAG, "th": TABLE_TAG,
     "blockquote": QUOTE_TAG, "dialog": OVERLAY,
 }  # fmt: skip
+"""Of an element without attributes."""
 _ROLES = {
     "main": MAIN_TAG, "article": ARTICLE_TAG, "navigation": NAV_TAG, "menu": NAV_TAG, "menubar": NAV_TAG,
     "banner": HEADER_TAG, "contentinfo": FOOTER_TAG, "complementary": ASIDE_TAG, "search": SEARCH, "form": FORM_TAG,
@@ -151,7 +152,7 @@ def word_hints(text: str) -> int:
 
 def element_hints(tag: str, attributes: list[tuple[str, str]]) -> int:
     """The hints of an element by its tag and attributes."""
-    bits = _TAGS.get(tag, 0)
+    bits = TAG_HINTS.get(tag, 0)
     for name, value in attributes:
         if name == "class" or name == "id":
             bits |= word_hints(value)

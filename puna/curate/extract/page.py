@@ -23,6 +23,7 @@ _FEW_CHARS, _MIN_MAIN_SHARE = 200, 0.25
 _INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _BLANK_LINES = re.compile(r"\n{3,}")
+_LONGEST_FRAME = 80
 # Whole lines that a page's frame writes, never its author.
 _FRAME = re.compile(
     r"(?i)(skip to (main )?content|share( this)?( (article|story|page|post))?( (on|via) \w+)?:?|read more|tweet|"
@@ -108,5 +109,5 @@ def tidy(text: str) -> str:
 
 
 def _without_frame(text: str) -> str:
-    lines = [line for line in text.split("\n") if not _FRAME.fullmatch(line.strip())]
+    lines = [line for line in text.split("\n") if len(line) > _LONGEST_FRAME or not _FRAME.fullmatch(line.strip())]
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n")

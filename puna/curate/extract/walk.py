@@ -13,7 +13,7 @@ from puna.curate.extract.formulas import image_formula, read_formula, superscrip
 from puna.curate.extract.hints import CODE as CODE_FACT
 from puna.curate.extract.hints import DROP as DROP_FACT
 from puna.curate.extract.hints import FORMULA as FORMULA_FACT
-from puna.curate.extract.hints import element_hints, word_hints
+from puna.curate.extract.hints import TAG_HINTS, element_hints, word_hints
 
 TEXT, HEADING, ITEM, ROW, CODE, FORMULA = range(6)
 """Kinds of blocks; a paragraph, a caption, a cell of a layout are TEXT."""
@@ -96,7 +96,8 @@ def read_tree(root: Any, images: bool = False, markdown: bool = False) -> Readin
 
 class _Walk:
     def __init__(self, images: bool, markdown: bool) -> None:
-        self.reading = Reading()
+        self.reading = reading = Reading()
+        self.parents, self.hints, self.tags = reading.parents, reading.hints, reading.tags
         self.images, self.markdown = images, markdown
         self.pieces: list[str] = []
         self.link_chars = 0
@@ -189,15 +190,14 @@ class _Walk:
     def _box(self, child: Any, box: int, depth: int) -> None:
         if self.pieces:
             self.flush(box)
-        tag = child.tag
-        hints = element_hints(tag, child.items())
+        tag, attributes = child.tag, child.items()
+        hints = element_hints(tag, attributes) if attributes else TAG_HINTS.get(tag, 0)
         if hints >= DROP_FACT and self._fact(child, box, depth, hints):
             return
-        reading = self.reading
-        inner = len(reading.parents)
-        reading.parents.append(box)
-        reading.hints.append(hints)
-        reading.tags.append(tag)
+        inner = len(self.parents)
+        self.parents.append(box)
+        self.hints.append(hints)
+        self.tags.append(tag)
         self.children(child, inner, depth + 1)
         if self.pieces:
             self.flush(inner)
