@@ -1,9 +1,10 @@
-"""Curation beside datatrove on one core: the four filters of FineWeb with the same decisions, and MinHash end to end.
+"""Curation beside its peers on one core: datatrove's four filters of FineWeb and its MinHash, trafilatura's extraction.
 
-python -m benchmarks.curate --data DIR [--case filters|minhash] [--quick] [--json]
+python -m benchmarks.curate --data DIR [--case filters|minhash|extract] [--quick] [--json]
 """
 
 import argparse
+import base64
 import json
 import random
 import tempfile
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from resiliparse.extract.html2text import extract_plain_text
 
+from benchmarks.extraction import read_pages, scores
 from benchmarks.interleave import compare, publish
 from benchmarks.peer import Peer, skip
 from puna.base.records import open_text, read_jsonl
 from puna.curate.dedup.twins import MinHash, band_keys, near_heads, signature
-from puna.curate.extract.page import extract_page
+from puna.curate.extract.page import ExtractConfig, extract_page
 from puna.curate.read.records import read_file
 from puna.curate.read.sources import list_inputs
 from puna.curate.rules.c4 import C4, c4
@@ -27,6 +30,7 @@ from puna.curate.rules.fineweb import FineWeb, fineweb
 from puna.curate.rules.gopher_quality import GopherQuality, gopher_quality
 from puna.curate.rules.gopher_repetition import GopherRepetition, gopher_repetition
 from puna.curate.words import Words
+from tests.curate.extract.labelled import shares
 
 _PAGES = ("web-article-extraction", "web-trafilatura", "web-warc")
 _QUALITY, _REPETITION = GopherQuality(variant="datatrove"), GopherRepetition(variant="datatrove")
@@ -64,21 +68,24 @@ def main() -> None:
     """Run the cases asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--data", type=Path, required=True, help="a folder with the texts of data/README.md")
-    parser.add_argument("--case", choices=["filters", "minhash"], help="one case only")
+    parser.add_argument("--case", choices=list(_CASES), help="one case only")
     parser.add_argument("--quick", action="store_true", help="fewer runs on less text, nothing recorded")
     parser.add_argument("--json", action="store_true", help="JSON lines (always printed)")
     options = parser.parse_args()
-    cases: dict[str, Callable[..., dict[str, Any]]] = {"filters": _filters, "minhash": _minhash}
-    names = [options.case] if options.case else list(cases)
-    try:
-        with Peer("datatrove") as peer:
-            publish([cases[name](list(_texts(options.data)), peer, options.quick) for name in names], options.quick)
-    except FileNotFoundError as error:
-        skip(error)
+    rows = []
+    for name in [options.case] if options.case else list(_CASES):
+        case, peer_name = _CASES[name]
+        try:
+            with Peer(peer_name) as peer:
+                rows.append(case(options.data, peer, options.quick))
+        except FileNotFoundError as error:
+            skip(error)
+    publish(rows, options.quick)
 
 
-def _filters(texts: list[str], peer: Peer, quick: bool) -> dict[str, Any]:
+def _filters(data: Path, peer: Peer, quick: bool) -> dict[str, Any]:
     """Speed in MB/s on some of the texts; agreement on all of them."""
+    texts = list(_texts(data))
     random.Random(1).shuffle(texts)
     whole = texts[: 400 if quick else len(texts)]
     _load(peer, whole)
@@ -106,8 +113,9 @@ def _filters(texts: list[str], peer: Peer, quick: bool) -> dict[str, Any]:
     return _row("filters", speed, decisions >= 0.995 and reasons >= 0.98) | found
 
 
-def _minhash(texts: list[str], peer: Peer, quick: bool) -> dict[str, Any]:
+def _minhash(data: Path, peer: Peer, quick: bool) -> dict[str, Any]:
     """Speed in MB/s from texts to those that stay; recall and precision against exact Jaccard similarity."""
+    texts = list(_texts(data))
     draw = random.Random(2)
     draw.shuffle(texts)
     originals = [text for text in texts if 600 <= len(text) <= 6000][: 100 if quick else 300]
@@ -129,8 +137,41 @@ def _minhash(texts: list[str], peer: Peer, quick: bool) -> dict[str, Any]:
     return _row("minhash", speed, max(differences) <= 0.01) | {"documents": len(whole), "at_0.75": found}
 
 
-def _row(case: str, speed: dict[str, Any], same: bool) -> dict[str, Any]:
-    names = {"bench": "curate", "case": case, "peer_name": "datatrove", "unit": "kB/s"}
+def _extract(data: Path, peer: Peer, quick: bool) -> dict[str, Any]:
+    """Speed in kB/s of HTML; both scores on each half of the sites. Same: on test sites no score 0.01 under the peer's.
+
+    With them the share of code lines and of formulas that come out of the labelled pages of the tests.
+    """
+    pages = read_pages(data)
+    bodies = [page.body for page in pages]
+    # Many short turns: the load of a shared machine changes within seconds.
+    timed = bodies[::8] if quick else bodies[::4]
+    kilobytes = sum(map(len, timed)) / 1000
+    _load_pages(peer, timed)
+    speed = compare(
+        lambda: _does(kilobytes, lambda: [extract_page(body).text for body in timed]),
+        lambda: _does(kilobytes, lambda: peer.ask("work")),
+        2 if quick else 15,
+    )
+    _load_pages(peer, bodies)
+    texts = {"ours": [extract_page(body).text for body in bodies], "peer": peer.ask("extract")}
+    found: dict[str, Any] = {"pages": len(pages)}
+    for half in ("dev", "test"):
+        chosen = [number for number, page in enumerate(pages) if page.half == half]
+        for name, sides in texts.items():
+            of_half = scores([pages[number] for number in chosen], [sides[number] for number in chosen])
+            found[f"{half}_{name}"] = {"pages": len(chosen), **of_half}
+    gaps = [found["test_peer"][kind]["f1"] - found["test_ours"][kind]["f1"] for kind in ("article", "segments")]
+    found["labelled"] = {
+        "ours": shares(lambda html: extract_page(html).text),
+        "peer": shares(lambda html: _ask_page(peer, html)),
+        "resiliparse": shares(lambda html: extract_plain_text(html, main_content=True)),
+    }
+    return _row("extract", speed, max(gaps) <= 0.01, "trafilatura") | found
+
+
+def _row(case: str, speed: dict[str, Any], same: bool, peer_name: str = "datatrove") -> dict[str, Any]:
+    names = {"bench": "curate", "case": case, "peer_name": peer_name, "unit": "kB/s"}
     return {**names, **speed, "same_result": same, "peak_fraction": 0.0}
 
 
@@ -211,7 +252,7 @@ def _texts(data: Path) -> Iterator[str]:
             for record in read_file(file, Counter()):
                 if record.form == "html" and not record.problem and isinstance(record.body, bytes):
                     for mode in ("main", "full"):
-                        page = extract_page(record.body, record.charset, mode)  # type: ignore[arg-type]
+                        page = extract_page(record.body, record.charset, ExtractConfig(mode=mode))  # type: ignore[arg-type]
                         if page.text.strip():
                             yield page.text
     for name in ("text-c4-en/docs", "text-wikipedia-en/articles", "text-tinystories/stories"):
@@ -243,6 +284,23 @@ def _load(peer: Peer, texts: list[str]) -> None:
         peer.ask("load", path=file.name)
 
 
+def _load_pages(peer: Peer, bodies: list[bytes]) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump([base64.b64encode(body).decode() for body in bodies], file)
+        file.flush()
+        peer.ask("load", path=file.name)
+
+
+def _ask_page(peer: Peer, html: str) -> str:
+    _load_pages(peer, [html.encode()])
+    return str(peer.ask("extract")[0])
+
+
+def _does(kilobytes: float, work: Callable[[], object]) -> float:
+    work()
+    return kilobytes
+
+
 def _megabytes(texts: list[str]) -> float:
     return sum(len(text.encode()) for text in texts) / 1e6
 
@@ -253,6 +311,12 @@ def _times(megabytes: float, repeats: int, work: Callable[[], object]) -> float:
         work()
     return 1000 * megabytes * repeats
 
+
+_CASES: dict[str, tuple[Callable[[Path, Peer, bool], dict[str, Any]], str]] = {
+    "filters": (_filters, "datatrove"),
+    "minhash": (_minhash, "datatrove"),
+    "extract": (_extract, "trafilatura"),
+}
 
 if __name__ == "__main__":
     main()

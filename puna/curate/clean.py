@@ -19,7 +19,7 @@ from puna.base.errors import DataError
 from puna.curate.decontaminate import Decontaminate, ExamIndex
 from puna.curate.dedup.common_lines import line_keys, line_words
 from puna.curate.dedup.twins import MinHash, address_key, band_keys, signature, text_key
-from puna.curate.extract.page import decode, extract_page, is_cut_off, tidy
+from puna.curate.extract.page import ExtractConfig, decode, extract_page, is_cut_off, tidy
 from puna.curate.language.detect import detect_language
 from puna.curate.language.model import LanguageModel
 from puna.curate.outliers import Outliers, pack
@@ -55,7 +55,8 @@ MASKED_COLUMNS = ("email", "phone", "ip", "card", "secret", "national_id")
 class CurateConfig(Config):
     """Settings of the curate stage. Thresholds are the published ones; what differs is said where it is defined."""
 
-    extract: Literal["main", "full"] = "main"
+    extract: ExtractConfig = ExtractConfig()
+    """Also `main` or `full` alone."""
     whole_pages: bool = True
     """Drop HTML pages that open <html> or <body> and close neither: the crawler was cut off."""
     languages: tuple[str, ...] = ("en", "es", "zh")

@@ -8,7 +8,7 @@ from typing import IO, Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from puna.curate.extract.page import extract_page
+from puna.curate.extract.page import ExtractConfig, extract_page
 from puna.curate.read.damage import Damaged, larger_than
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
@@ -46,7 +46,7 @@ def read_epub(content: IO[bytes], max_bytes: int) -> dict[str, Any]:
         left -= len(page)
         if left < 0:
             raise Damaged(larger_than(max_bytes))
-        if text := extract_page(page, mode="full").text.strip():
+        if text := extract_page(page, config=ExtractConfig(mode="full")).text.strip():
             texts.append(text)
     if not texts and not problems:
         raise Damaged("no text in EPUB")
