@@ -21,6 +21,7 @@ _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _MARK = b"WARC/"
 _HEAD_BYTES, _ARC_HEAD_BYTES = 1 << 16, 1 << 13
 _STEP_BYTES = 1 << 16
+_DOUBT_BYTES = 1 << 16
 _BEHIND_BYTES = 24  # enough to see the two line ends and the next record's first word
 _FIELD = re.compile(rb"^([\w-]+)[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
 _ARC_HEADER = re.compile(rb"([a-z]+:[^ \n]*) ([^ \n]+) (\d{8,20}) ([^ \n]+)(?: [^\n]*)? (-?\w+)\r?\n")
@@ -104,9 +105,11 @@ def _block(stream: Stream, member: int, num_bytes: int) -> bytes:
     ahead, damage = stream.ahead(num_bytes + _BEHIND_BYTES)
     block, behind = ahead[:num_bytes], ahead[num_bytes:]
     line_ends, behind = len(behind) - len(behind.lstrip(b"\r\n")), behind.lstrip(b"\r\n")
+    is_followed = not behind or behind.startswith(_MARK)
+    if not is_followed and damage is None:  # perhaps its member unpacks to something else, and its checksum tells
+        _, damage = stream.ahead(num_bytes + _DOUBT_BYTES)
     if damage is not None and (len(block) < num_bytes or damage.at == member):
         raise damage
-    is_followed = not behind or behind.startswith(_MARK)
     if len(block) < num_bytes or (not is_followed and b"\n" + _MARK in block):
         if not stream.may_look_again(len(block)):
             stream.advance(len(block))
