@@ -25,7 +25,7 @@ from puna.curate.classify.linear import LinearClassifier
 from puna.curate.classify.measure import class_scores, macro_f1
 from puna.curate.classify.scores import load_classifier
 from puna.curate.classify.train import ClassifyConfig, run
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 
 _HARMFUL = {
     "safety-harmbench/advbench_behaviors.csv": "Behavior",

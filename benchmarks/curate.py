@@ -29,7 +29,7 @@ from puna.curate.rules.check import first_failure
 from puna.curate.rules.fineweb import FineWeb, fineweb
 from puna.curate.rules.gopher_quality import GopherQuality, gopher_quality
 from puna.curate.rules.gopher_repetition import GopherRepetition, gopher_repetition
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 from tests.curate.extract.labelled import shares
 
 _PAGES = ("web-article-extraction", "web-trafilatura", "web-warc")

@@ -16,7 +16,7 @@ _SHOWN_COPIES = 5
 
 def show_sweep(folder: Path, as_json: bool = False) -> None:
     """The thresholds that dropped something, and the words that relaxing each would keep."""
-    from puna.curate.sweep import STEPS, sweep
+    from puna.curate.audit.sweep import STEPS, sweep
 
     sweeps = sweep(folder)
     if as_json:
@@ -41,7 +41,7 @@ def show_sweep(folder: Path, as_json: bool = False) -> None:
 
 def show_rejects(folder: Path, rule: str, as_json: bool = False) -> None:
     """Up to fifty dropped documents of each rule that begins with `rule`."""
-    from puna.curate.rejects import read_samples
+    from puna.curate.audit.rejects import read_samples
 
     samples = read_samples(folder, rule)
     if as_json:
@@ -57,7 +57,7 @@ def show_rejects(folder: Path, rule: str, as_json: bool = False) -> None:
 
 def show_story(folder: Path, wanted: str, as_json: bool = False) -> None:
     """The story of one document."""
-    from puna.curate.why import tell
+    from puna.curate.audit.why import tell
 
     story = tell(folder, wanted)
     if as_json:
@@ -98,7 +98,7 @@ def _limit(least: float, most: float) -> str:
 
 
 def _sweep_row(one: Any) -> dict[str, Any]:
-    from puna.curate.sweep import STEPS
+    from puna.curate.audit.sweep import STEPS
 
     names = {f"kept_at_{step}": step for step in STEPS} | {"kept_without": None}
     kept = {name: dict(zip(("documents", "words"), one.kept_at(step), strict=True)) for name, step in names.items()}

@@ -36,7 +36,7 @@ from puna.curate.rules.gopher_quality import GopherQuality, gopher_quality
 from puna.curate.rules.gopher_repetition import GopherRepetition, gopher_repetition
 from puna.curate.rules.refinedweb import RefinedWeb, refinedweb
 from puna.curate.rules.repeated_lines import RepeatedLines, repeated_lines
-from puna.curate.words import Words, count_words
+from puna.curate.text.words import Words, count_words
 
 RuleName = Literal[
     "encoding", "repeated_lines", "refinedweb", "c4", "blocked", "gopher_quality", "gopher_repetition", "fineweb"

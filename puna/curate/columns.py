@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from puna.curate.dedup.twins import Numbers, crowded, first_equal
 from puna.curate.parts import read_parts
-from puna.curate.words import Hashes
+from puna.curate.text.words import Hashes
 
 _NUMBERS = ("words_seen", "words_extracted", "words")
 _CODED = ("source", "lang", "rule")

@@ -20,7 +20,7 @@ from puna.base.errors import DataError
 from puna.base.files import files_below
 from puna.base.records import open_text
 from puna.curate.read.sources import NO_DATA
-from puna.curate.words import Words, ngram_hashes
+from puna.curate.text.words import Words, ngram_hashes
 
 _QUESTIONS = ("question", "prompt", "query", "problem", "instruction", "ctx", "context", "input", "text")
 """Fields of a row that are what an item asks, best first; of a row without any, all its texts together."""

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from puna.base.config import Config
 from puna.curate.rules.check import Check
-from puna.curate.words import Hashes, Words
+from puna.curate.text.words import Hashes, Words
 
 Counts = NDArray[np.int64]
 

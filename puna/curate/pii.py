@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from puna.curate.number_shapes import number_shapes
+from puna.curate.text.number_shapes import number_shapes
 
 KINDS = ("email", "phone", "ip", "card", "secret", "id")
 """What is masked; a mask is the kind in brackets."""

@@ -24,6 +24,7 @@ from puna.base.errors import DataError
 from puna.base.files import read_json, write_json
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, write_documents
+from puna.curate.audit.rejects import SAMPLES_FILE, write_samples
 from puna.curate.clean import MASKED_COLUMNS, CurateConfig
 from puna.curate.dedup.common_lines import without_common
 from puna.curate.engines.choose import open_pool
@@ -34,12 +35,11 @@ from puna.curate.parts import ROW_SCHEMA, Buckets, encode_table, read_parts, sec
 from puna.curate.read.books import require_libraries
 from puna.curate.read.records import Record, read_file
 from puna.curate.read.sources import READABLE, InputFile, list_inputs
-from puna.curate.rejects import SAMPLES_FILE, write_samples
 from puna.curate.report import make_report, show_report, summary
 from puna.curate.select import Selection, select
 from puna.curate.supply.index import INDEX_SCHEMA, check_index, corpus_parts, index_rows
 from puna.curate.supply.ledger import make_ledger
-from puna.curate.words import count_words
+from puna.curate.text.words import count_words
 
 _CHUNK_RECORDS, _CHUNK_BYTES = 256, 4_000_000
 _BATCH = 256

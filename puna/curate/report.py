@@ -8,12 +8,12 @@ from typing import Any
 from puna.base.files import read_json
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import read_documents
+from puna.curate.audit.rejects import NUM_SAMPLES, read_rejects, read_samples
+from puna.curate.audit.truth import Fate, compare
 from puna.curate.clean import CurateConfig
 from puna.curate.decontaminate import read_items
 from puna.curate.outliers import Corpus
-from puna.curate.rejects import NUM_SAMPLES, read_rejects, read_samples
 from puna.curate.supply.ledger import ledger_panels, relaxed_words
-from puna.curate.truth import Fate, compare
 
 _EXAMPLE_CHARS = 80
 _WORDS_NOTE = "words between white space; each Chinese or Japanese character counts as one"

@@ -20,7 +20,7 @@ from puna.curate.dedup.twins import Numbers, best_of, crowded, first_equal, near
 from puna.curate.holdout import choose_heldout
 from puna.curate.outliers import Corpus, count, score
 from puna.curate.parts import read_parts
-from puna.curate.words import Hashes
+from puna.curate.text.words import Hashes
 
 _NO_TWIN = -1
 _STEP_NAMES = {

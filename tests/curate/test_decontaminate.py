@@ -11,7 +11,7 @@ import pytest
 
 from puna.base.errors import DataError
 from puna.curate.decontaminate import Decontaminate, ExamIndex, read_items
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 from tests.curate.pages import curate, html_page, sentences, write_warc
 
 

@@ -12,11 +12,11 @@ import pytest
 from scipy.stats import binom, entropy
 
 from puna.base.files import write_json
+from puna.curate.audit.sweep import sweep
+from puna.curate.audit.why import tell
 from puna.curate.clean import CurateConfig
 from puna.curate.outliers import COUNTS_FILE, Corpus, Outliers, count, expected_divergence, pack, score
-from puna.curate.sweep import sweep
-from puna.curate.why import tell
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 from tests.curate.pages import curate, files_of, html_page, sentences, write_warc
 
 BUCKETS = 1 << 18

@@ -21,11 +21,11 @@ from puna.base.files import read_json, write_json
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_documents, write_documents
 from puna.base.rng import hash64
+from puna.curate.audit.truth import Fate, compare
 from puna.curate.classify.encoder import Vectors
 from puna.curate.classify.scores import Classifier, load_classifier, score
 from puna.curate.rules.check import Check, first_failure
-from puna.curate.truth import Fate, compare
-from puna.curate.words import count_words
+from puna.curate.text.words import count_words
 
 _REJECTS = [(name, pa.string()) for name in ("id", "url", "source", "rule", "twin", "text", "date", "lang", "form")]
 _LABELS = [

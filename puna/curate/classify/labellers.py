@@ -11,12 +11,12 @@ from puna.base.config import Config
 from puna.base.errors import ConfigError
 from puna.base.records import Document
 from puna.base.rng import generator
+from puna.curate.audit.truth import find_page, read_truth
 from puna.curate.classify.labels import Label
 from puna.curate.classify.rubric import TOP_QUALITY, Rubric, Verdict
 from puna.curate.clean import blocked_entries
 from puna.curate.rules.blocked import BlockedWords
-from puna.curate.truth import find_page, read_truth
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 
 Labeller = Callable[[Document], Label | None]
 """A document's label, or None where there is nothing to say of it."""

@@ -18,8 +18,8 @@ from pydantic import Field
 from puna.base.config import Config
 from puna.curate.classify.heads import Heads, read_model, write_model
 from puna.curate.classify.regression import Floats, fit
-from puna.curate.tokens import DIGIT, mix
-from puna.curate.words import Hashes, Words
+from puna.curate.text.tokens import DIGIT, mix
+from puna.curate.text.words import Hashes, Words
 
 MODEL_FILE = "linear.npz"
 _NUMBER = np.uint64(0x6E756D62)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from puna.curate.words import Hashes, count_words
+from puna.curate.text.words import Hashes, count_words
 
 _DIGIT, _OTHER = re.compile(r"\d"), re.compile(r"(?:[^\w\n]|_)+")
 _LOWER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789", b"abcdefghijklmnopqrstuvwxyz000000000")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from puna.base.errors import DataError
 from puna.curate.dedup.clusters import Floats, unit
-from puna.curate.tokens import mix
-from puna.curate.words import Hashes, Words, ngram_hashes
+from puna.curate.text.tokens import mix
+from puna.curate.text.words import Hashes, Words, ngram_hashes
 
 VECTORS_FILE, IDS_FILE = "embeddings.npy", "ids.txt"
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from puna.base.files import read_json, write_json
 from puna.base.output import StageOutput
-from puna.curate.words import count_words
+from puna.curate.text.words import count_words
 
 _EXAMPLES, _EXAMPLE_CHARS = 12, 80
 _ROW_GROUP = 4096

@@ -20,8 +20,8 @@ from pydantic import Field
 
 from puna.base.config import Config
 from puna.base.rng import generator
-from puna.curate.tokens import mix
-from puna.curate.words import Hashes, ngram_hashes
+from puna.curate.text.tokens import mix
+from puna.curate.text.words import Hashes, ngram_hashes
 
 Numbers = NDArray[np.int64]
 

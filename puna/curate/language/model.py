@@ -24,7 +24,7 @@ from puna.base.records import open_text, read_jsonl
 from puna.base.rng import generator
 from puna.curate.language.detect import UNKNOWN, detect_language
 from puna.curate.language.iso639 import two_letters
-from puna.curate.tokens import code_points, mix
+from puna.curate.text.tokens import code_points, mix
 
 MODEL_FILE = "languages.npz"
 _SAMPLE_CHARS = 2000

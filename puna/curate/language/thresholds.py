@@ -19,7 +19,7 @@ from puna.base.errors import DataError
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import read_documents, read_jsonl
 from puna.curate.clean import Cleaner, CurateConfig, RuleName
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 
 THRESHOLDS_FILE = "thresholds.yaml"
 _KEPT = ("min_words", "max_words", "min_stop_words")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from puna.curate.words import Hashes, Words, hash_words, ngram_hashes
+from puna.curate.text.words import Hashes, Words, hash_words, ngram_hashes
 
 
 class BlockedWords:

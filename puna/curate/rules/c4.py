@@ -10,10 +10,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from puna.base.config import Config
-from puna.curate.lines import CHARACTERS, LONGEST, SENTENCES, START, WORDS, Lines
-from puna.curate.phrases import may_hold, phrase_ends
 from puna.curate.rules.check import Check
-from puna.curate.words import Words
+from puna.curate.text.lines import CHARACTERS, LONGEST, SENTENCES, START, WORDS, Lines
+from puna.curate.text.phrases import may_hold, phrase_ends
+from puna.curate.text.words import Words
 
 
 class C4(Config):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from puna.base.config import Config
 from puna.curate.rules.check import Check
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 
 
 class FineWeb(Config):

@@ -10,7 +10,7 @@ from numba import njit
 from puna.base.config import Config
 from puna.curate.language.detect import STOP_WORDS
 from puna.curate.rules.check import Check
-from puna.curate.words import CHARACTER, DIGIT, LETTER, SIGN, Words, hash_words
+from puna.curate.text.words import CHARACTER, DIGIT, LETTER, SIGN, Words, hash_words
 
 _STOP_WORDS = {
     "en": frozenset(("the", "be", "to", "of", "and", "that", "have", "with")),

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from puna.base.config import Config
-from puna.curate.lines import Lines
 from puna.curate.rules.check import Check
-from puna.curate.tokens import mix
-from puna.curate.words import BASE, CHARACTER, Words
+from puna.curate.text.lines import Lines
+from puna.curate.text.tokens import mix
+from puna.curate.text.words import BASE, CHARACTER, Words
 
 
 class GopherRepetition(Config):

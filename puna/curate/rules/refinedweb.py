@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from puna.base.config import Config
 from puna.curate.rules.check import Check
-from puna.curate.words import CHARACTER_CLASS, count_words
+from puna.curate.text.words import CHARACTER_CLASS, count_words
 
 _COUNTER = re.compile(r"\d[\d.,]*[kKmM]?\s+(likes?|shares?|comments?|retweets?|reposts?|quotes?|bookmarks?|upvotes?|"
                       r"downvotes?|downloads?|views?|followers?)")  # fmt: skip

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from puna.base.config import Config
 from puna.curate.rules.check import Check
-from puna.curate.tokens import code_points
-from puna.curate.words import DIGIT, Words, ngram_hashes
+from puna.curate.text.tokens import code_points
+from puna.curate.text.words import DIGIT, Words, ngram_hashes
 
 _NEWLINE = 10
 

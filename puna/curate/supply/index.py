@@ -17,7 +17,7 @@ from puna.base.files import read_json
 from puna.curate.clean import CurateConfig
 from puna.curate.dedup.common_lines import without_common
 from puna.curate.parts import ROW_SCHEMA
-from puna.curate.words import Hashes
+from puna.curate.text.words import Hashes
 
 _DECIDED_TOGETHER = ("url:", "exact:", "near:", "outliers:", "lines:")
 """Beginnings of rules that look at all documents: what they dropped may stay beside others, and counts for others."""

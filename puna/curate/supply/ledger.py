@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from puna.curate.audit.sweep import judge
 from puna.curate.clean import Cleaner, CurateConfig
 from puna.curate.outliers import Corpus
 from puna.curate.select import Selection
-from puna.curate.sweep import judge
-from puna.curate.words import count_words
+from puna.curate.text.words import count_words
 
 COPIES = ("url", "exact", "near")
 LINES = "lines"

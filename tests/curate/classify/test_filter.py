@@ -12,6 +12,8 @@ from puna.base.errors import ConfigError, DataError
 from puna.base.files import read_json, write_json
 from puna.base.output import StageOutput
 from puna.base.records import read_documents
+from puna.curate.audit.sweep import sweep
+from puna.curate.audit.why import tell
 from puna.curate.classify import filter as stage
 from puna.curate.classify import label, train
 from puna.curate.classify.filter import FilterConfig
@@ -20,8 +22,6 @@ from puna.curate.classify.labels import Label, write_labels
 from puna.curate.classify.rubric import Verdict
 from puna.curate.classify.scores import load_classifier, score
 from puna.curate.classify.train import ClassifyConfig
-from puna.curate.sweep import sweep
-from puna.curate.why import tell
 from tests.curate.classify.artifacts import KINDS, make_documents, run_stage, write_artifact, write_truth
 
 DOCUMENTS = make_documents(160)

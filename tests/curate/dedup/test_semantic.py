@@ -17,7 +17,7 @@ from puna.curate.dedup import semantic
 from puna.curate.dedup.clusters import Floats, assign, kmeans, unit
 from puna.curate.dedup.semantic import SemanticConfig, deduplicate
 from puna.curate.dedup.twins import MinHash, band_keys, near_heads, signature
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 from tests.curate.pages import files_of, sentences
 
 

@@ -18,7 +18,7 @@ from puna.curate.dedup.twins import (
     text_key,
     url_key,
 )
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 from tests.curate.pages import sentences
 
 SETTINGS = MinHash()

@@ -1,5 +1,5 @@
 from puna.curate.rules.blocked import BlockedWords
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 
 
 def test_blocked_words_at_word_borders_and_as_phrases() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from puna.curate.rules.c4 import C4, c4
 from puna.curate.rules.check import first_failure
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 
 SENTENCE = "The mill stands by the river."
 

@@ -4,7 +4,7 @@ import pytest
 
 from puna.curate.rules.check import first_failure
 from puna.curate.rules.fineweb import FineWeb, fineweb
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 
 SENTENCES = [
     f"The miller of the village number {i} grinds the corn of all his neighbours in the morning." for i in range(60)

@@ -4,7 +4,7 @@ import pytest
 
 from puna.curate.rules.check import first_failure
 from puna.curate.rules.gopher_quality import GopherQuality, gopher_quality
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 
 STOP = "the of"
 

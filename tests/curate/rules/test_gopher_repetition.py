@@ -7,7 +7,7 @@ import pytest
 
 from puna.curate.rules.check import first_failure
 from puna.curate.rules.gopher_repetition import GopherRepetition, gopher_repetition
-from puna.curate.words import Words
+from puna.curate.text.words import Words
 from tests.curate.pages import sentences
 
 OFF = {"top_ngrams": {}, "duplicate_ngrams": {}}

@@ -7,7 +7,7 @@ import pytest
 
 from puna.curate.rules.check import first_failure
 from puna.curate.rules.repeated_lines import RepeatedLines, repeated_lines
-from puna.curate.words import DIGIT, Words
+from puna.curate.text.words import DIGIT, Words
 from tests.curate.pages import sentences
 
 PROSE = """While the miller slept his daughter counted sacks.

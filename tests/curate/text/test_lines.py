@@ -5,7 +5,7 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from puna.curate.lines import CHARACTERS, END, LENGTH, LONGEST, START, WORDS, Lines
+from puna.curate.text.lines import CHARACTERS, END, LENGTH, LONGEST, START, WORDS, Lines
 
 PIECES = ["\n", "\n", "\n\n", " ", "\t", "\r\n", "\u2028", "a", "bb cc", "Mr.", "•", "-", "– ", "...", "…", ".", "磨坊"]
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from puna.base.errors import DataError, InputError
-from puna.curate import rejects
-from puna.curate.rejects import read_rejects, read_samples
+from puna.curate.audit import rejects
+from puna.curate.audit.rejects import read_rejects, read_samples
 from tests.curate.pages import curate, html_page, sentences, write_warc
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from puna.base.errors import DataError
 from puna.base.files import read_json
+from puna.curate.audit.rejects import read_rejects
 from puna.curate.classify.filter import FilterConfig, label_checks
 from puna.curate.clean import Cleaner, CurateConfig
 from puna.curate.outliers import Corpus, is_counted
-from puna.curate.rejects import read_rejects
 from puna.curate.rules.check import Check
-from puna.curate.words import count_words
+from puna.curate.text.words import count_words
 
 STEPS = (0.1, 0.25, 0.5)
 """A threshold relaxed by these shares of itself."""

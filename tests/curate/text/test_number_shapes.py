@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from puna.curate.number_shapes import number_shapes
 from puna.curate.pii import _CARD, _CUED_PHONE, _IP, _PHONES
+from puna.curate.text.number_shapes import number_shapes
 
 PIECES = (
     *("1", "23", "456", "7890", "12345678", " ", " ", "-", ".", ".", "(", ")", "+", "/", "\n", ":", ":", "a"),

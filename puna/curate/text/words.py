@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from puna.curate.lines import Lines
-from puna.curate.tokens import (
+from puna.curate.text.lines import Lines
+from puna.curate.text.tokens import (
     CHARACTER,
     CHARACTER_CLASS,
     DIGIT,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from puna.curate.words import CHARACTER, DIGIT, LETTER, SYMBOL, Words, count_words, ngram_hashes
+from puna.curate.text.words import CHARACTER, DIGIT, LETTER, SYMBOL, Words, count_words, ngram_hashes
 
-GOLDEN = Path(__file__).with_name("golden") / "datatrove.json"
+GOLDEN = Path(__file__).parents[1] / "golden/datatrove.json"
 
 
 def kinds(text: str) -> list[int]:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from puna.curate.phrases import may_hold, phrase_ends
-from puna.curate.tokens import code_points
+from puna.curate.text.phrases import may_hold, phrase_ends
+from puna.curate.text.tokens import code_points
 
 PHRASES = ("javascript", "terms of use", "uses cookies", "use cookies")
 ENDS = phrase_ends(PHRASES)

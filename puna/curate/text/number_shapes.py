@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from puna.curate.tokens import code_points
+from puna.curate.text.tokens import code_points
 
 
 class NumberShapes(NamedTuple):

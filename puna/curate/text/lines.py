@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from puna.curate.tokens import CHARACTER_RANGES, abbreviations, code_points, is_abbreviation, lower_table, mix
+from puna.curate.text.tokens import CHARACTER_RANGES, abbreviations, code_points, is_abbreviation, lower_table, mix
 
 
 class LineTotals(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from puna.base.errors import DataError
-from puna.curate.truth import Fate, compare, word_f1
+from puna.curate.audit.truth import Fate, compare, word_f1
 
 
 def row(

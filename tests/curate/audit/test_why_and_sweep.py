@@ -7,9 +7,9 @@ import pytest
 
 from puna.base.errors import DataError, InputError
 from puna.base.files import write_json
+from puna.curate.audit.sweep import sweep
+from puna.curate.audit.why import tell
 from puna.curate.clean import CurateConfig
-from puna.curate.sweep import sweep
-from puna.curate.why import tell
 from tests.curate.pages import curate, html_page, sentences, write_warc
 
 GOOD = sentences(1, 8)

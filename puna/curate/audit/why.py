@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from puna.base.errors import InputError
+from puna.curate.audit.sweep import settings_of
 from puna.curate.classify.filter import FilterConfig, label_checks
 from puna.curate.clean import Cleaner, CurateConfig
 from puna.curate.outliers import COUNTS_FILE, Corpus, is_counted
 from puna.curate.rules.check import Check
-from puna.curate.sweep import settings_of
 
 _PLACES = {
     "kept": "documents-*.parquet",
