@@ -65,7 +65,8 @@ def select(parts: list[Path], config: CurateConfig, seed: int, decontaminated: b
     _check_readable(rules)
     alive = np.array([not rule for rule in rules])
     ranks = _ranks(table, columns, config.keep_copy)
-    for rule in ("url", "exact", "near") if config.near_duplicates else ("url", "exact"):
+    steps = ("url", "exact") if config.exact_duplicates else ()
+    for rule in (*steps, "near") if config.near_duplicates else steps:
         chosen = np.flatnonzero(alive)
         twins = chosen[_twins(rule, table, columns, chosen, ranks[chosen], config)]
         for index, twin in zip(chosen.tolist(), twins.tolist(), strict=True):
@@ -177,7 +178,8 @@ def _funnel(
 ) -> list[dict[str, Any]]:
     """Documents and words left after each step; words are of the text as it is at that step."""
     steps = ["read", "extract", "language", *config.rules]
-    steps += [*(["decontaminate"] if decontaminated else []), "url", "exact"]
+    steps += ["decontaminate"] if decontaminated else []
+    steps += ["url", "exact"] if config.exact_duplicates else []
     steps += ["near"] if config.near_duplicates else []
     steps += ["lines"] if config.max_line_copies else []
     place = {name: number for number, name in enumerate(steps)}
