@@ -4,6 +4,7 @@ from puna.lineage.runner import Stage
 
 STAGES: dict[str, Stage] = {
     "world": Stage("puna.world.village", "WorldConfig", seeded=True),
+    "pollute": Stage("puna.world.pollute", "PolluteConfig", seeded=True),
     "curate": Stage("puna.curate.pipeline", "CurateConfig"),
     "languages": Stage("puna.curate.language.model", "LanguagesConfig", seeded=True),
     "tokenizer": Stage("puna.tokenizer.train", "TokenizerConfig"),
