@@ -15,9 +15,10 @@ from puna.world.page import Page, make_date, make_url
 
 _MENU = (
     "Home|About us|Contact|Sign in|Register|My account|Privacy policy|Terms of use|Cookie settings|Site map|Search|"
-    "Help|Newsletter|Subscribe|Follow us|Share|Print this page|Read more|Next|Previous|Comments (0)|Log out|Careers|Press|"
-    "Advertise|Shop|Cart (0)|Login|FAQ|Support|RSS|Archive|Top stories|Most read|Related posts|Back to top|Categories|"
-    "All rights reserved.|Use of cookies: we use cookies to make this site better.|Enable javascript to see comments."
+    "Help|Newsletter|Subscribe|Follow us|Share|Print this page|Read more|Next|Previous|Comments (0)|Log out|Careers|"
+    "Press|Advertise|Shop|Cart (0)|Login|FAQ|Support|RSS|Archive|Top stories|Most read|Related posts|Back to top|"
+    "Categories|All rights reserved.|Use of cookies: we use cookies to make this site better.|"
+    "Enable javascript to see comments."
 ).split("|")
 _SALES = "buy cheap best online free shipping discount sale deals price top new now review offer store 2026".split()
 _ADVERTS = (
