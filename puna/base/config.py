@@ -23,11 +23,7 @@ class Config(pydantic.BaseModel):
     def resolved(self, hardware: bool = True) -> dict[str, Any]:
         """All settings as plain JSON values; with `hardware=False` only those that can change a result."""
         values = self.model_dump(mode="json")
-        if not hardware:
-            for name, field in type(self).model_fields.items():
-                if Hardware in field.metadata:
-                    del values[name]
-        return values
+        return values if hardware else _without_hardware(self, values)
 
 
 class Mesh(Config):
@@ -83,6 +79,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def num_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _without_hardware(config: Config, values: dict[str, Any]) -> dict[str, Any]:
+    """The dumped `values` of a config without hardware, also in the configs that are its fields."""
+    kept = {}
+    for name, field in type(config).model_fields.items():
+        inner = getattr(config, name)
+        if Hardware not in field.metadata:
+            kept[name] = _without_hardware(inner, values[name]) if isinstance(inner, Config) else values[name]
+    return kept
 
 
 def _positive(name: str, value: int | str) -> int:

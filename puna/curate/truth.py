@@ -33,7 +33,7 @@ def compare(fates: Iterable[Fate], truth_file: Path) -> dict[str, Any]:
     dirt: by kind, how many pages should go, how many did, and how many of those that may stay were kept.
     extraction_f1: mean F1 over words of the kept text against the true text. Raises DataError for a row without url.
     """
-    truth = _read_truth(truth_file)
+    truth = read_truth(truth_file)
     found = _by_page(fates, truth)
     clusters: dict[str, list[str]] = defaultdict(list)
     originals = {url_key(row["url"]): key for key, row in sorted(truth.items(), key=lambda item: item[1]["keep"])}
@@ -69,19 +69,25 @@ def word_f1(text: str, truth: str) -> float:
     return 2 * common / (ours.total() + theirs.total()) if common else 0.0
 
 
-def _read_truth(file: Path) -> dict[str, dict[str, Any]]:
+def read_truth(file: Path) -> dict[str, dict[str, Any]]:
     """Rows by page: address and date. Of rows with the same, one that should be kept goes before."""
     truth: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(read_jsonl(file), 1):
         if not isinstance(row.get("url"), str) or not isinstance(row.get("keep"), bool):
             raise DataError(f'{file}:{number}: expected a row with "url" and a boolean "keep", came keys {sorted(row)}')
-        key = _page_key(row["url"], row.get("date") or "")
+        key = page_key(row["url"], row.get("date") or "")
         if key not in truth or (row["keep"] and not truth[key]["keep"]):
             truth[key] = row
     return truth
 
 
-def _page_key(url: str, date: str) -> str:
+def find_page(truth: dict[str, dict[str, Any]], url: str, date: str) -> str | None:
+    """The key of a page in `truth`: by address and date, or by address alone where the truth has no dates."""
+    return next((key for one in (date, "") if (key := page_key(url, one)) in truth), None)
+
+
+def page_key(url: str, date: str) -> str:
+    """What names a page of the truth."""
     return f"{url_key(url)} {date}"
 
 
@@ -89,7 +95,7 @@ def _by_page(fates: Iterable[Fate], truth: dict[str, dict[str, Any]]) -> dict[st
     """The fate of each page of the truth that was read; a page of several records counts as kept if one is."""
     found: dict[str, Fate] = {}
     for fate in fates:
-        key = next((key for date in (fate.date, "") if (key := _page_key(fate.url, date)) in truth), None)
+        key = find_page(truth, fate.url, fate.date)
         if key is not None and (key not in found or fate.kept):
             found[key] = fate
     return found
