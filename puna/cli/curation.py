@@ -70,6 +70,9 @@ def show_story(folder: Path, wanted: str, as_json: bool = False) -> None:
             verdict = f"[red]{check.reason}[/]" if check.failed else ""
             table.add_row(f"  {check.setting}", f"{check.value:.4g}", _limit(check.least, check.most), verdict)
         console.print(table)
+    if story.unusual:
+        words = ", ".join(f"{word} ({count}x, {nats:.2f})" for word, count, nats in story.unusual)
+        console.print(f"furthest from the corpus (nats of the divergence): {words}", markup=False)
     text = row["text"]
     console.print(text[:_SHOWN_CHARS] + (" ..." if len(text) > _SHOWN_CHARS else ""), markup=False, soft_wrap=True)
 

@@ -120,6 +120,7 @@ def curate(
     set_: SetOption = [],
     sweep: Annotated[bool, typer.Option("--sweep", help="Show what relaxing each threshold would keep")] = False,
     why: Annotated[str | None, typer.Option(help="Tell the story of the document with this id or address")] = None,
+    stage: Annotated[str, typer.Option(help="Whom --sweep and --why ask: a stage of kind curate or filter")] = "curate",
     json_: JsonOption = False,
 ) -> None:
     """Turn a crawl into clean, deduplicated documents; ask a finished one why.
@@ -137,9 +138,9 @@ def curate(
         if not json_:
             print(f"Documents: {out / 'curate'}   Report: {result.report_path}")
     if sweep:
-        show_sweep(out / "curate", json_)
+        show_sweep(out / stage, json_)
     if why is not None:
-        show_story(out / "curate", why, json_)
+        show_story(out / stage, why, json_)
 
 
 def _curate_settings(rules: Path | None, set_: list[str]) -> dict[str, Any]:

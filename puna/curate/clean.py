@@ -22,6 +22,7 @@ from puna.curate.dedup.twins import MinHash, signature, text_key
 from puna.curate.extract.page import decode, extract_page, is_cut_off, tidy
 from puna.curate.language.detect import detect_language
 from puna.curate.language.model import LanguageModel
+from puna.curate.outliers import Outliers, pack
 from puna.curate.pii import KINDS, National, mask_personal_data
 from puna.curate.read.records import Record
 from puna.curate.rules.blocked import BlockedWords
@@ -80,6 +81,8 @@ class CurateConfig(Config):
     """Which of several copies stays; first: by source, then id. Of one address it is always the newest."""
     max_line_copies: int = Field(0, ge=0)
     """A line that all documents of a language together hold more often goes from all of them (Llama 3: 6); 0: none."""
+    outliers: Outliers = Outliers()
+    """Documents whose words are not those of the corpus; off by default, for Llama 3 published no threshold."""
     max_chars: int = Field(50_000, ge=0)
     """Plain texts longer than this are split at paragraphs; 0 never splits."""
     heldout_fraction: float = Field(0.02, ge=0, le=0.5)
@@ -118,6 +121,7 @@ class Row:
     signature: bytes = b""
     line_keys: bytes = b""
     line_words: bytes = b""
+    word_counts: bytes = b""
 
 
 @dataclass
@@ -244,6 +248,8 @@ class Cleaner:
         row.exact = text_key(row.text)
         if self.config.near_duplicates:
             row.signature = signature(way.words().word_hashes, self.config.minhash).tobytes()
+        if self.config.outliers.max_kl:
+            row.word_counts = pack(way.words())
         if self.config.max_line_copies:
             row.line_keys, row.line_words = line_keys(row.text, row.lang).tobytes(), line_words(row.text).tobytes()
 

@@ -23,6 +23,7 @@ from puna.base.records import Document, read_documents, write_documents
 from puna.curate.clean import MASKED_COLUMNS, CurateConfig, Row, read_shard
 from puna.curate.decontaminate import read_items
 from puna.curate.dedup.common_lines import without_common
+from puna.curate.outliers import COUNTS_FILE
 from puna.curate.pool import Pool
 from puna.curate.read.records import Record, read_file
 from puna.curate.read.sources import READABLE, InputFile, list_inputs
@@ -55,6 +56,9 @@ def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
     selection = select(parts, config, out.seed, decontaminated=bool(exams))
     for shard in range(config.shards):
         _write_shard(shard, parts, selection, out)
+    if selection.corpus is not None and not out.done(COUNTS_FILE):
+        with out.unit(COUNTS_FILE) as unit:
+            selection.corpus.save(unit.path)
     if not out.done("report.json"):
         with out.unit("report.json") as unit:
             write_json(unit.path, _report(listing, skipped_files, selection, inputs, out))
@@ -120,7 +124,7 @@ def _write_shard(shard: int, parts: list[Path], selection: Selection, out: Stage
     for row in rows:
         row.id = selection.renamed.get((row.source, row.locator), row.id)
     rows.sort(key=lambda row: row.id)
-    gone = selection.duplicates.keys() | selection.emptied
+    gone = selection.duplicates.keys() | selection.outliers.keys() | selection.emptied
     kept = [row for row in rows if not row.rule and row.id not in gone]
     for row in kept if len(selection.common_lines) else ():
         row.text = without_common(row.text, np.frombuffer(row.line_keys, np.uint64), selection.common_lines)
@@ -155,6 +159,8 @@ def _write_rejects(path: Path, rows: list[Row], selection: Selection) -> None:
             if row.id in selection.duplicates:
                 kind, twin = selection.duplicates[row.id]
                 rule = f"{kind}:duplicate"
+            elif row.id in selection.outliers:
+                rule = selection.outliers[row.id]
             elif row.id in selection.emptied:
                 rule = "lines:nothing left"
             else:

@@ -1,5 +1,6 @@
 """All rows together -> who stays: what no document can decide alone (duplicates, held-out documents, the funnel)."""
 
+import itertools
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,10 @@ from puna.curate.clean import LINE_RULES, MASKED_COLUMNS, CurateConfig
 from puna.curate.dedup.common_lines import common_keys
 from puna.curate.dedup.twins import exact_twins, near_twins, url_key, url_twins
 from puna.curate.holdout import choose_heldout
+from puna.curate.outliers import Corpus, count, score
 from puna.curate.words import Hashes
 
-_TEXT_COLUMNS = ("text", "title")
+_TEXT_COLUMNS = ("text", "title", "word_counts")
 _STEP_NAMES = {
     "read": "readable pages",
     "extract": "with text",
@@ -34,6 +36,7 @@ _STEP_NAMES = {
     "url": "newest of an address",
     "exact": "no exact copies",
     "near": "no near-copies",
+    "outliers": "no unusual words",
     "lines": "no common lines",
 }
 
@@ -43,12 +46,15 @@ class Selection:
     """The fate of each row beyond its own rule.
 
     renamed: (source, locator) -> id, where the same record occurs more than once; duplicates: id -> (rule, twin);
+    outliers: id -> rule, and corpus: the words they were judged by, if that was asked for;
     common_lines: keys of the lines to take off; emptied: ids of the documents of which no line is left;
     heldout: ids; funnel: steps of name, documents, tokens; counts: totals for the report.
     """
 
     renamed: dict[tuple[str, str], str] = field(default_factory=dict)
     duplicates: dict[str, tuple[str, str]] = field(default_factory=dict)
+    outliers: dict[str, str] = field(default_factory=dict)
+    corpus: Corpus | None = None
     common_lines: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
     emptied: set[str] = field(default_factory=set)
     heldout: set[str] = field(default_factory=set)
@@ -74,6 +80,8 @@ def select(parts: list[Path], config: CurateConfig, seed: int, decontaminated: b
                 selection.duplicates[ids[index]] = (rule, ids[twin])
                 rules[index] = f"{rule}:duplicate"
                 alive[index] = False
+    if config.outliers.max_kl:
+        _drop_outliers(parts, config, selection, ids, rules, alive)
     words = table["words"].to_numpy().copy()
     if config.max_line_copies:
         _take_lines(table, config, selection, alive, words)
@@ -92,6 +100,29 @@ def select(parts: list[Path], config: CurateConfig, seed: int, decontaminated: b
     selection.funnel = _funnel(table, rules, config, decontaminated, words)
     selection.counts = _counts(table, columns, rules, kept, words, selection)
     return selection
+
+
+def _drop_outliers(
+    parts: list[Path],
+    config: CurateConfig,
+    selection: Selection,
+    ids: list[str],
+    rules: list[str],
+    alive: NDArray[np.bool_],
+) -> None:
+    """Two passes over the parts: count the words of what is alive, then judge each; copies have no vote."""
+    starts = np.cumsum([0, *(pq.read_metadata(part).num_rows for part in parts)]).tolist()
+    spans = [slice(start, end) for start, end in itertools.pairwise(starts)]
+    corpus = selection.corpus = Corpus()
+    for part, span in zip(parts, spans, strict=True):
+        corpus.merge(count(part, alive[span]))
+    for part, span in zip(parts, spans, strict=True):
+        scores = score(part, alive[span], corpus, config.outliers)
+        for offset in np.flatnonzero(scores > config.outliers.max_kl).tolist():
+            index = span.start + offset
+            rule = f"outliers:unusual words ({scores[offset]:.2f} nats a word)"
+            selection.outliers[ids[index]] = rules[index] = rule
+            alive[index] = False
 
 
 def _take_lines(
@@ -181,6 +212,7 @@ def _funnel(
     steps += ["decontaminate"] if decontaminated else []
     steps += ["url", "exact"] if config.exact_duplicates else []
     steps += ["near"] if config.near_duplicates else []
+    steps += ["outliers"] if config.outliers.max_kl else []
     steps += ["lines"] if config.max_line_copies else []
     place = {name: number for number, name in enumerate(steps)}
     fell = np.array([place[rule.partition(":")[0]] if rule else len(steps) for rule in rules])

@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 
 from puna.base.errors import DataError
 from puna.base.files import read_json
+from puna.curate.classify.filter import FilterConfig, label_checks
 from puna.curate.clean import Cleaner, CurateConfig
+from puna.curate.outliers import COUNTS_FILE, Corpus, is_counted
 from puna.curate.rules.check import Check
 from puna.curate.words import count_words
 
@@ -46,31 +48,53 @@ class Sweep:
 
 
 def sweep(folder: Path) -> list[Sweep]:
-    """All thresholds that dropped something in a curate artifact, those with most words to win first.
+    """All thresholds that dropped something in a curate or filter artifact, those with most words to win first.
 
-    Raises DataError if the folder is no finished curate stage.
+    Raises DataError if the folder is no finished stage.
     """
     if not (folder / "manifest.json").is_file():
         raise DataError(
             f"expected a finished curate stage at {folder}, found none; run puna curate INPUT... --out first"
         )
-    config = CurateConfig.model_validate(read_json(folder / "manifest.json")["config"])
-    cleaner, found = Cleaner(config), dict[tuple[str, str], Sweep]()
-    for row in _rejects(folder):
-        rule = row["rule"].partition(":")[0]
-        if rule not in config.rules:
-            continue
-        checks = cleaner.checks(row["text"], row["lang"], row["form"], since=rule)
+    manifest, found = read_json(folder / "manifest.json"), dict[tuple[str, str], Sweep]()
+    read = _checked_labels if manifest.get("kind") == "filter" else _checked_texts
+    for row, checks in read(folder, manifest["config"]):
         failed = [(name, check) for name, check in checks if check.failed]
         if not failed:  # C4 takes lines off: what is left of a page may pass when it is looked at again
             continue
         name, first = failed[0]
         one = found.setdefault((name, first.setting), _new(name, first))
-        words = count_words(row["text"])
-        one.documents, one.words = one.documents + 1, one.words + words
+        num_words = count_words(row["text"])
+        one.documents, one.words = one.documents + 1, one.words + num_words
         if len({check.setting for _, check in failed}) == 1:
-            one.values.append((first.value, words))
+            one.values.append((first.value, num_words))
     return sorted(found.values(), key=lambda one: (-one.kept_at(None)[1], one.rule, one.setting))
+
+
+Checked = Iterator[tuple[dict[str, Any], list[tuple[str, Check]]]]
+"""Each reject with the checks from the one that dropped it on."""
+
+
+def _checked_texts(folder: Path, settings: dict[str, Any]) -> Checked:
+    """The rejects of a curate stage that a threshold dropped, measured again."""
+    config = CurateConfig.model_validate(settings)
+    cleaner = Cleaner(config)
+    corpus = Corpus.load(folder / COUNTS_FILE) if (folder / COUNTS_FILE).exists() else Corpus()
+    for row in _rejects(folder):
+        rule = row["rule"].partition(":")[0]
+        checks: list[tuple[str, Check]] = []
+        if rule in config.rules:
+            checks += cleaner.checks(row["text"], row["lang"], row["form"], since=rule)
+        elif rule != "outliers":
+            continue
+        unusual = corpus.check(row["lang"], row["text"], config.outliers, is_counted(row["rule"]))
+        yield row, checks + ([("outliers", unusual)] if unusual else [])
+
+
+def _checked_labels(folder: Path, settings: dict[str, Any]) -> Checked:
+    """The rejects of a filter stage, which keeps what its classifier said of them."""
+    config = FilterConfig.model_validate(settings)
+    yield from ((row, list(label_checks(config, row))) for row in _rejects(folder))
 
 
 def _new(rule: str, check: Check) -> Sweep:

@@ -21,8 +21,8 @@ from puna.base.files import read_json, write_json
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_documents, write_documents
 from puna.base.rng import hash64
-from puna.curate.classify.linear import LinearClassifier
-from puna.curate.classify.scores import load_classifier, score
+from puna.curate.classify.encoder import Vectors
+from puna.curate.classify.scores import Classifier, load_classifier, score
 from puna.curate.rules.check import Check, first_failure
 from puna.curate.truth import Fate, compare
 from puna.curate.words import count_words
@@ -62,16 +62,20 @@ class FilterConfig(Config):
 def run(config: FilterConfig, inputs: Inputs, out: StageOutput) -> None:
     """Label and filter. Inputs: `documents` (a curate stage), `classifier` (a classify stage), by choice `truth`.
 
+    A classifier on an encoder wants the documents' `embeddings`; held-out documents without them have no labels.
+    A classifier that learned nothing, for want of labels that were not required, lets every document pass.
     Raises ConfigError for a threshold of what the classifier does not tell, DataError if no document is left.
     """
     folder, classifier = inputs.one("documents"), load_classifier(inputs.one("classifier"))
-    _check(config, classifier)
+    if classifier.heads:
+        _check(config, classifier)
+    vectors = Vectors(inputs.many("embeddings")) if inputs.has("embeddings") else None
     shards = sorted(path.name for path in folder.glob("documents-*.parquet"))
     if not shards:
         raise DataError(f"expected documents-*.parquet in {folder}, came none; give a curate stage")
     began, num_bytes = time.monotonic(), 0
     for number, name in enumerate(shards):
-        num_bytes += _filter_shard(folder, name, classifier, config, out)
+        num_bytes += _filter_shard(folder, name, classifier, vectors, config, out)
         out.progress(number + 1, len(shards), "files")
     if num_bytes:
         out.metric(mb_per_s=num_bytes / 1e6 / (time.monotonic() - began))
@@ -84,11 +88,11 @@ def run(config: FilterConfig, inputs: Inputs, out: StageOutput) -> None:
     _show(report, out)
 
 
-def checks(config: FilterConfig, row: Mapping[str, Any]) -> Iterator[tuple[str, Check]]:
+def label_checks(config: FilterConfig, row: Mapping[str, Any]) -> Iterator[tuple[str, Check]]:
     """By the name of its step each check of a document with its labels: a row of an artifact of this stage."""
-    if config.min_quality is not None:
+    if config.min_quality is not None and "quality" in row:
         yield "quality", Check("too low", "min_quality", row["quality"], least=config.min_quality)
-    if config.max_toxicity is not None:
+    if config.max_toxicity is not None and "toxicity" in row:
         yield "toxicity", Check("too high", "max_toxicity", row["toxicity"], most=config.max_toxicity)
     domain = row.get("domain")
     if domain in config.keep_share and row["domain_share"] >= config.min_domain_share:
@@ -96,7 +100,7 @@ def checks(config: FilterConfig, row: Mapping[str, Any]) -> Iterator[tuple[str, 
         yield "domain", Check(f"enough of {domain}", f"keep_share.{domain}", place, most=config.keep_share[domain])
 
 
-def _check(config: FilterConfig, classifier: LinearClassifier) -> None:
+def _check(config: FilterConfig, classifier: Classifier) -> None:
     wanted = {
         "min_quality": ("quality", config.min_quality is not None),
         "max_toxicity": ("toxic", config.max_toxicity is not None),
@@ -110,17 +114,24 @@ def _check(config: FilterConfig, classifier: LinearClassifier) -> None:
         raise ConfigError(f"keep_share: expected domains of the classifier ({known}), came {', '.join(unknown)}")
 
 
-def _filter_shard(folder: Path, name: str, classifier: LinearClassifier, config: FilterConfig, out: StageOutput) -> int:
+def _filter_shard(
+    folder: Path,
+    name: str,
+    classifier: Classifier,
+    vectors: Vectors | None,
+    config: FilterConfig,
+    out: StageOutput,
+) -> int:
     """Write the three files of a shard; the bytes of text that were classified."""
     heldout, rejects = f"heldout/{name}", f"rejects/{name.replace('documents-', 'rejects-')}"
     num_bytes = 0
     if not out.done(heldout) and (folder / heldout).exists():
-        rows = _label(folder / heldout, classifier)
+        rows = _label(folder / heldout, classifier, vectors, may_lack=True)
         num_bytes += sum(len(document.text.encode()) for document, _ in rows)
         with out.unit(heldout) as unit:
             _write(unit.path, rows)
     if not (out.done(name) and out.done(rejects)):
-        rows = _label(folder / name, classifier)
+        rows = _label(folder / name, classifier, vectors)
         num_bytes += sum(len(document.text.encode()) for document, _ in rows)
         reasons = [_reason(config, document, labels) for document, labels in rows]
         with out.unit(name) as unit:
@@ -134,15 +145,16 @@ def _filter_shard(folder: Path, name: str, classifier: LinearClassifier, config:
 Labelled = tuple[Document, dict[str, Any]]
 
 
-def _label(path: Path, classifier: LinearClassifier) -> list[Labelled]:
+def _label(path: Path, classifier: Classifier, vectors: Vectors | None, may_lack: bool = False) -> list[Labelled]:
     documents = list(read_documents(path))
-    columns = score(classifier, documents).columns()
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return list(zip(documents, rows, strict=True))
+    if may_lack and vectors is not None and not all(one.id in vectors for one in documents):
+        return [(one, {}) for one in documents]
+    columns = score(classifier, documents, vectors).columns()
+    return [(one, {name: values[row] for name, values in columns.items()}) for row, one in enumerate(documents)]
 
 
 def _reason(config: FilterConfig, document: Document, labels: Mapping[str, Any]) -> str:
-    for step, check in checks(config, {"id": document.id, **labels}):
+    for step, check in label_checks(config, {"id": document.id, **labels}):
         if reason := first_failure([check]):
             return f"{step}:{reason}"
     return ""
@@ -182,7 +194,7 @@ def _write_rejects(path: Path, rows: Sequence[tuple[Document, dict[str, Any], st
 
 
 def _report(
-    config: FilterConfig, classifier: LinearClassifier, folder: Path, inputs: Inputs, out: StageOutput
+    config: FilterConfig, classifier: Classifier, folder: Path, inputs: Inputs, out: StageOutput
 ) -> dict[str, Any]:
     totals: dict[str, dict[str, Counter[str]]] = {name: defaultdict(Counter) for name in ("reason", "domain", "score")}
     for info in (out.info(name) for name in out.records() if name.startswith("documents-")):
@@ -200,6 +212,7 @@ def _report(
     report: dict[str, Any] = {
         "documents": funnel[0]["documents"],
         "kept": left["documents"],
+        "labelled": bool(classifier.heads),
         "funnel": [funnel[0], *(step for step, is_used in zip(funnel[1:], used, strict=True) if is_used)],
         "rejects": {key: dict(count) for key, count in sorted(reasons.items()) if key},
         "examples": _examples(out.path),
@@ -207,7 +220,8 @@ def _report(
         "scores": {key: dict(count) for key, count in sorted(totals["score"].items())},
     }
     if inputs.has("truth"):
-        report["before"] = compare(_fates(folder, [folder]), inputs.one("truth"))
+        known = read_json(folder / "report.json") if (folder / "report.json").exists() else {}
+        report["before"] = known.get("truth") or compare(_fates(folder, [folder]), inputs.one("truth"))
         report["truth"] = compare(_fates(out.path, [folder, out.path]), inputs.one("truth"))
     return report
 
@@ -251,7 +265,9 @@ def _show(report: dict[str, Any], out: StageOutput) -> None:
         out.panel("bars", "Mix by domain", unit="words", items=items)
     order = sorted(report["rejects"].items(), key=lambda item: -item[1]["documents"])
     rows = [[rule, count["documents"], count["words"], report["examples"].get(rule, "")] for rule, count in order]
-    out.panel("table", "What the filter dropped", columns=["reason", "documents", "words", "an example"], rows=rows)
+    columns = ["reason", "documents", "words", "an example"]
+    note = "" if rows else "nothing" if report["labelled"] else "nothing: the classifier had no labels to learn from"
+    out.panel("table", "What the filter dropped", columns=columns, rows=rows, note=note)
     if "truth" in report:
         before, after = report["before"], report["truth"]
         rows = [

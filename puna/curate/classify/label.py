@@ -41,7 +41,11 @@ class Sample(Config):
 
 
 class LabelConfig(Config):
-    """Settings of a labelling; of simulated, sources, words and endpoint those of the labeller count."""
+    """Settings of a labelling; of simulated, sources, words and endpoint those of the labeller count.
+
+    required: refuse to go on if no document can be labelled. A recipe for whatever crawl sets it to false: then nothing
+    is learned and nothing filtered, and the report says so.
+    """
 
     labeller: Literal["simulated", "source", "words", "file", "endpoint"]
     name: str = ""
@@ -52,6 +56,7 @@ class LabelConfig(Config):
     words: tuple[str, ...] = ()
     max_words: int = Field(default=0, ge=0)
     endpoint: Endpoint = Endpoint()
+    required: bool = True
 
 
 def run(config: LabelConfig, inputs: Inputs, out: StageOutput) -> None:
@@ -61,11 +66,11 @@ def run(config: LabelConfig, inputs: Inputs, out: StageOutput) -> None:
     """
     if not out.done(LABELS_FILE):
         labels = _labels(config, inputs, out)
-        if not labels:
+        if not labels and config.required:
             raise DataError(f"expected documents that the labeller {config.labeller} can label, came none")
         with out.unit(LABELS_FILE) as unit:
             write_labels(unit.path, labels)
-    show(read_labels(out.path), inputs, out)
+    show(read_labels(out.path, may_be_empty=True), inputs, out)
 
 
 def _labels(config: LabelConfig, inputs: Inputs, out: StageOutput) -> list[Label]:
@@ -126,6 +131,9 @@ def _smallest(documents: Iterable[Document], count: int, seed: int) -> list[Docu
 def show(labels: Sequence[Label], inputs: Inputs, out: StageOutput) -> None:
     """Metrics and panels of labels: what was said, errors of a simulated labeller, agreement with another."""
     out.metric(labels=len(labels))
+    if not labels:
+        out.panel("text", "Labels", text="No document could be labelled: nothing is learned and nothing filtered.")
+        return
     said = {name: [getattr(label.said, name) for label in labels] for name in Verdict._fields}
     asked = any(label.answer for label in labels)
     for name, values in said.items():
@@ -151,7 +159,8 @@ def show(labels: Sequence[Label], inputs: Inputs, out: StageOutput) -> None:
         pairs = [(label.said, others[label.id].said) for label in labels if label.id in others]
         rows = _agreement([a for a, _ in pairs], [b for _, b in pairs])
         names = " and ".join(sorted({one.labeller or "unnamed" for one in (labels[0], *list(others.values())[:1])}))
-        out.panel("table", f"Agreement of {names}", columns=_COLUMNS, rows=rows)
+        note = "" if rows else "none: no document was labelled by both"
+        out.panel("table", f"Agreement of {names}", columns=_COLUMNS, rows=rows, note=note)
         out.metric(**{f"{row[0]}_kappa": row[3] for row in rows})
     if asked:
         rows = [[one.id[:12], one.said.quality, one.said.domain, one.answer[:_EXAMPLE_CHARS]] for one in labels[:8]]

@@ -44,7 +44,7 @@ def write_labels(path: Path, labels: Iterable[Label]) -> int:
     return write_jsonl(path, (label.row() for label in sorted(labels, key=lambda label: label.id)))
 
 
-def read_labels(path: Path) -> list[Label]:
+def read_labels(path: Path, may_be_empty: bool = False) -> list[Label]:
     """Labels of a `label` stage, or of a JSONL file with `id` (or `text`) and any of `quality`, `domain`, `toxic`.
 
     Raises DataError naming the row that is no label or whose document was labelled before.
@@ -61,7 +61,7 @@ def read_labels(path: Path) -> list[Label]:
         true = _verdict(row["true"], file, number) if row.get("true") else None
         said = _verdict(row, file, number)
         labels[id_] = Label(id_, said, row.get("labeller", ""), row.get("answer", ""), true, text)
-    if not labels:
+    if not labels and not may_be_empty:
         raise DataError(f"expected labels in {file}, came none")
     return [labels[id_] for id_ in sorted(labels)]
 

@@ -6,7 +6,6 @@ root of their number: near a vector of length one, whatever the length of the do
 B buckets, H classes of all heads together, M tokens of a text.
 """
 
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from puna.base.config import Config
-from puna.base.errors import ArtifactError
-from puna.curate.classify.regression import Floats, fit, log_softmax
+from puna.curate.classify.heads import Heads, read_model, write_model
+from puna.curate.classify.regression import Floats, fit
 from puna.curate.tokens import DIGIT, mix
 from puna.curate.words import Hashes, Words
 
@@ -39,8 +38,8 @@ class Linear(Config):
     steps: int = Field(default=100, ge=1)
 
 
-class LinearClassifier:
-    """weights [B, H], biases [H]; `heads` names the classes of each question; logits are divided by temperatures."""
+class LinearClassifier(Heads):
+    """weights [B, H], biases [H] over the n-grams of up to `ngram` tokens."""
 
     def __init__(
         self,
@@ -50,9 +49,8 @@ class LinearClassifier:
         ngram: int,
         temperatures: Mapping[str, float] | None = None,
     ):
-        self.heads = {name: tuple(classes) for name, classes in heads.items()}
+        super().__init__(heads, temperatures)
         self.weights, self.biases, self.ngram = weights, biases, ngram
-        self.temperatures = dict.fromkeys(self.heads, 1.0) | dict(temperatures or {})
 
     @classmethod
     def train(
@@ -76,46 +74,30 @@ class LinearClassifier:
     def logits(self, texts: Iterable[str]) -> dict[str, Floats]:
         """Logits of each head's classes, [N, K], not yet divided by the temperatures."""
         rows = [self._logits(Words(text)) for text in texts]
-        return self._by_head(np.array(rows, np.float64).reshape(len(rows), len(self.biases)))
+        return self.by_head(np.array(rows, np.float64).reshape(len(rows), len(self.biases)))
 
     def shares(self, texts: Iterable[str]) -> dict[str, Floats]:
         """Calibrated probabilities of each head's classes, [N, K]."""
-        return {name: np.exp(log_softmax(x / self.temperatures[name])) for name, x in self.logits(texts).items()}
+        return self.calibrated(self.logits(texts))
 
     def save(self, path: Path) -> None:
         """Write the model: the buckets that have weights, and these."""
         used = np.flatnonzero(self.weights.any(1)).astype(np.int32)
-        names = np.array([f"{name}\t{value}" for name, classes in self.heads.items() for value in classes])
-        temperatures = np.array([self.temperatures[name] for name in self.heads])
         size = np.array([self.ngram, len(self.weights)])
-        np.savez(
-            path, names=names, used=used, weights=self.weights[used], biases=self.biases, t=temperatures, size=size
-        )
+        write_model(path, self, used=used, weights=self.weights[used], biases=self.biases, size=size)
 
     @classmethod
     def load(cls, path: Path) -> "LinearClassifier":
         """Read a model that `save` wrote. Raises ArtifactError if it is none."""
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-                parts = {name: stored[name] for name in ("names", "used", "weights", "biases", "t", "size")}
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise ArtifactError(f"expected a linear classifier at {path}, came {error}; run a classify stage") from None
-        heads: dict[str, list[str]] = {}
-        for name, _, value in (row.partition("\t") for row in parts["names"].tolist()):
-            heads.setdefault(name, []).append(value)
+        heads, temperatures, parts = read_model(path, ("used", "weights", "biases", "size"))
         ngram, num_buckets = parts["size"].tolist()
         weights = np.zeros((num_buckets, len(parts["biases"])), np.float32)
         weights[parts["used"]] = parts["weights"]
-        return cls(heads, weights, parts["biases"], ngram, dict(zip(heads, parts["t"].tolist(), strict=True)))
+        return cls(heads, weights, parts["biases"], ngram, temperatures)
 
     def _logits(self, words: Words) -> NDArray[np.float64]:
         votes: NDArray[np.float64] = _votes(_numberless(words), self.ngram, self.weights)
         return votes + self.biases
-
-    def _by_head(self, logits: Floats) -> dict[str, Floats]:
-        ends = np.cumsum([len(classes) for classes in self.heads.values()]).tolist()
-        starts = [0, *ends]
-        return {name: logits[:, a:b] for name, a, b in zip(self.heads, starts, ends, strict=False)}
 
 
 class HashedTexts:

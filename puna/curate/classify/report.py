@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from puna.base.output import StageOutput
+from puna.curate.classify.heads import Heads
 from puna.curate.classify.labels import Label, class_of
-from puna.curate.classify.linear import LinearClassifier
 from puna.curate.classify.measure import (
     Bin,
     ClassScore,
@@ -63,7 +63,7 @@ class Measured:
 
 
 def measure_all(
-    classifier: LinearClassifier, labels: Sequence[Label], logits: Mapping[str, Floats], threshold: int
+    classifier: Heads, labels: Sequence[Label], logits: Mapping[str, Floats], threshold: int
 ) -> list[Measured]:
     """Each head that `labels` speak of, from the logits [N, K] of their documents."""
     found = []
@@ -117,14 +117,20 @@ def _quality_numbers(said: Sequence[str], expected: Floats, threshold: int) -> d
 def show(measured: Sequence[Measured], sizes: Mapping[str, int], texts: Mapping[str, str], out: StageOutput) -> None:
     """Metrics and panels."""
     out.metric(**{f"{name}_labels": size for name, size in sizes.items()})
-    rows: list[list[Any]] = []
-    for one in measured:
-        summary = one.summary()
-        out.metric(**{f"{one.head}_f1": summary["macro_f1"], f"{one.head}_ece": summary["calibration_error"]})
-        names = [name for name in summary if name not in ("documents", "reliability", "classes", "temperature")]
-        rows += [[one.head, name.replace("_", " "), round(summary[name], 4), len(one.labels)] for name in names]
-    note = f"{sizes['train']} labels to learn, {sizes['calibrate']} set temperatures; these on {sizes['test']} others"
-    columns = ["head", "measure", "value", "documents"]
+    summaries = {one.head: one.summary() for one in measured}
+    for head, summary in summaries.items():
+        out.metric(**{f"{head}_f1": summary["macro_f1"], f"{head}_ece": summary["calibration_error"]})
+    names = dict.fromkeys(name for summary in summaries.values() for name in summary)
+    rows: list[list[Any]] = [
+        [name.replace("_", " ").replace("f1", "F1"), *(_rounded(summary.get(name)) for summary in summaries.values())]
+        for name in names
+        if name not in ("reliability", "classes")
+    ]
+    note = (
+        f"{sizes['train']} labels to learn, {sizes['calibrate']} set temperatures; these on {sizes['test']} others. "
+        "Calibration error: the mean distance of a probability told from the share that was right."
+    )
+    columns = ["measure", *summaries]
     out.panel("table", "The classifier on labels held out", columns=columns, rows=rows, note=note)
     rows = [
         [one.head, name, *(round(value, 4) for value in scores)]
@@ -137,6 +143,10 @@ def show(measured: Sequence[Measured], sizes: Mapping[str, int], texts: Mapping[
     for one in measured:
         _show_confusion(one, out)
     _show_errors(measured, texts, out)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _show_calibration(measured: Sequence[Measured], out: StageOutput) -> None:

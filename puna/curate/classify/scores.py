@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from puna.base.errors import DataError
 from puna.base.records import Document
+from puna.curate.classify.encoder import ENCODER_FILE, EncoderClassifier, Vectors
 from puna.curate.classify.labels import YES
 from puna.curate.classify.linear import MODEL_FILE, LinearClassifier
 from puna.curate.classify.regression import Floats
@@ -37,9 +39,16 @@ class Scores:
         return {name: values for name, values in named.items() if values is not None}
 
 
-def score(classifier: LinearClassifier, documents: Sequence[Document]) -> Scores:
-    """What `classifier` says of documents."""
-    return read_scores(classifier.shares([document.text for document in documents]), classifier.heads)
+Classifier = LinearClassifier | EncoderClassifier
+
+
+def score(classifier: Classifier, documents: Sequence[Document], vectors: Vectors | None = None) -> Scores:
+    """What `classifier` says of documents, from their texts or, a head on an encoder, from their vectors."""
+    if isinstance(classifier, LinearClassifier):
+        return read_scores(classifier.shares([document.text for document in documents]), classifier.heads)
+    if vectors is None:
+        raise DataError("expected the input `embeddings` for a classifier on an encoder, came none; add an embed stage")
+    return read_scores(classifier.shares(vectors.of([document.id for document in documents])), classifier.heads)
 
 
 def read_scores(shares: Mapping[str, Floats], heads: Mapping[str, Sequence[str]]) -> Scores:
@@ -61,6 +70,8 @@ def expected_quality(shares: Floats, classes: Sequence[str]) -> Floats:
     return result
 
 
-def load_classifier(path: Path) -> LinearClassifier:
+def load_classifier(path: Path) -> Classifier:
     """That of a `classify` stage, or its file. Raises ArtifactError if it is none."""
-    return LinearClassifier.load(path / MODEL_FILE if path.is_dir() else path)
+    if path.is_dir():
+        path /= ENCODER_FILE if (path / ENCODER_FILE).exists() else MODEL_FILE
+    return EncoderClassifier.load(path) if path.name == ENCODER_FILE else LinearClassifier.load(path)

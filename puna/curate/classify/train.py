@@ -4,7 +4,8 @@ Documents fall by a hash of their id into three parts: most train the weights, s
 probabilities, some are only ever measured on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from puna.base.errors import DataError
 from puna.base.files import write_json
 from puna.base.output import Inputs, StageOutput
 from puna.base.rng import hash64
+from puna.curate.classify.encoder import ENCODER_FILE, Encoder, EncoderClassifier, Vectors
 from puna.curate.classify.label import every_document
 from puna.curate.classify.labels import Label, class_of, read_labels
 from puna.curate.classify.linear import MODEL_FILE, HashedTexts, Linear, LinearClassifier
 from puna.curate.classify.regression import UNLABELLED, Floats, fit_temperature, log_softmax
 from puna.curate.classify.report import Measured, measure_all, show
 from puna.curate.classify.rubric import Verdict
+from puna.curate.classify.scores import Classifier, load_classifier
 
 PARTS = ("train", "calibrate", "test")
 
@@ -34,6 +37,7 @@ class ClassifyConfig(Config):
     """
 
     linear: Linear = Linear()
+    encoder: Encoder = Encoder()
     calibrate: float = Field(default=0.15, gt=0, lt=1)
     test: float = Field(default=0.2, gt=0, lt=1)
     threshold: int = Field(default=3, ge=1, le=5)
@@ -49,26 +53,45 @@ class ClassifyConfig(Config):
 def run(config: ClassifyConfig, inputs: Inputs, out: StageOutput) -> None:
     """Train on `labels` (label stages or files) and their `documents` (curate stages); later labels of a document win.
 
+    With `embeddings` (embed stages) the classifier is a head on these, and learns from the labels that have a vector.
     Raises DataError if a label's document is nowhere, or if there is nothing to tell apart.
     """
     labels, texts = _labelled(inputs)
+    if inputs.has("embeddings"):
+        vectors = Vectors(inputs.many("embeddings"))
+        out.metric(without_vector=sum(label.id not in vectors for label in labels))
+        labels = [label for label in labels if label.id in vectors]
+    if not labels:
+        _learn_nothing(out)
+        return
     parts = {name: [label for label in labels if _part(label.id, config, out.seed) == name] for name in PARTS}
     if not all(parts.values()):
         raise DataError(f"expected labels to train, calibrate and test with, came {len(labels)} in all; label more")
     heads = _heads(parts["train"], config.min_class)
     if not heads:
         raise DataError("expected labels with at least two values of quality, domain or toxic, came none; label more")
-    if not out.done(MODEL_FILE):
-        with out.unit(MODEL_FILE) as unit:
-            _train(parts, texts, heads, config).save(unit.path)
-    classifier = LinearClassifier.load(out.path / MODEL_FILE)
-    test = parts["test"]
-    logits = classifier.logits([texts[label.id] for label in test])
+    learner = _learner(inputs, config, texts)
+    if not out.done(learner.file):
+        with out.unit(learner.file) as unit:
+            _train(parts, heads, learner).save(unit.path)
+    classifier, test = load_classifier(out.path), parts["test"]
+    logits = classifier.logits(learner.items(test))
     measured = measure_all(classifier, test, logits, config.threshold)
     if not out.done("report.json"):
         with out.unit("report.json") as unit:
             write_json(unit.path, _summary(parts, measured))
     show(measured, {name: len(members) for name, members in parts.items()}, texts, out)
+
+
+def _learn_nothing(out: StageOutput) -> None:
+    """A classifier without a question, for a label stage that could label nothing and did not have to."""
+    if not out.done(MODEL_FILE):
+        with out.unit(MODEL_FILE) as unit:
+            LinearClassifier({}, np.zeros((1, 0), np.float32), np.zeros(0, np.float32), 1).save(unit.path)
+    out.metric(train_labels=0)
+    out.panel(
+        "text", "The classifier", text="There are no labels: it tells nothing, and no document is filtered by it."
+    )
 
 
 def targets(labels: Sequence[Label], heads: Mapping[str, Sequence[str]]) -> NDArray[np.int64]:
@@ -81,16 +104,48 @@ def _place(classes: Sequence[str], value: str | None) -> int:
     return classes.index(value) if value in classes else UNLABELLED
 
 
-def _train(
-    parts: Mapping[str, list[Label]], texts: Mapping[str, str], heads: dict[str, list[str]], config: ClassifyConfig
-) -> LinearClassifier:
+@dataclass(frozen=True)
+class _Learner:
+    """What differs between classifiers: the model's file, what it sees of documents, how it learns at a penalty."""
+
+    file: str
+    items: Callable[[Sequence[Label]], Any]
+    train: Callable[[Sequence[Label], Mapping[str, Sequence[str]]], Callable[[float], Classifier]]
+    l2: Sequence[float]
+
+
+def _learner(inputs: Inputs, config: ClassifyConfig, texts: Mapping[str, str]) -> _Learner:
+    """A head on an encoder where there are `embeddings`, else the linear classifier of n-grams."""
+    if inputs.has("embeddings"):
+        vectors, encoder = Vectors(inputs.many("embeddings")), config.encoder
+
+        def of(labels: Sequence[Label]) -> Floats:
+            return vectors.of([label.id for label in labels])
+
+        def on_vectors(labels: Sequence[Label], heads: Mapping[str, Sequence[str]]) -> Callable[[float], Classifier]:
+            seen, wanted = of(labels), targets(labels, heads)
+            return lambda l2: EncoderClassifier.train(seen, wanted, heads, l2, encoder.steps)
+
+        return _Learner(ENCODER_FILE, of, on_vectors, encoder.l2)
+    linear = config.linear
+
+    def read(labels: Sequence[Label]) -> list[str]:
+        return [texts[label.id] for label in labels]
+
+    def on_texts(labels: Sequence[Label], heads: Mapping[str, Sequence[str]]) -> Callable[[float], Classifier]:
+        seen, wanted = HashedTexts(read(labels), linear.ngram, 1 << linear.buckets), targets(labels, heads)
+        return lambda l2: LinearClassifier.train(seen, wanted, heads, l2, linear.steps)
+
+    return _Learner(MODEL_FILE, read, on_texts, linear.l2)
+
+
+def _train(parts: Mapping[str, list[Label]], heads: dict[str, list[str]], learner: _Learner) -> Classifier:
     """The classifier of that penalty under which the labels for calibration are likeliest, with its temperatures."""
-    train, calibrate = parts["train"], parts["calibrate"]
-    features = HashedTexts([texts[label.id] for label in train], config.linear.ngram, 1 << config.linear.buckets)
-    best: tuple[float, LinearClassifier] | None = None
-    for l2 in config.linear.l2:
-        classifier = LinearClassifier.train(features, targets(train, heads), heads, l2, config.linear.steps)
-        logits = classifier.logits([texts[label.id] for label in calibrate])
+    train, calibrate = learner.train(parts["train"], heads), parts["calibrate"]
+    best: tuple[float, Classifier] | None = None
+    for l2 in learner.l2:
+        classifier = train(l2)
+        logits = classifier.logits(learner.items(calibrate))
         loss = _calibrate(classifier.temperatures, logits, targets(calibrate, heads))
         if best is None or loss < best[0]:
             best = loss, classifier
@@ -113,7 +168,7 @@ def _calibrate(temperatures: dict[str, float], logits: Mapping[str, Floats], wan
 
 def _labelled(inputs: Inputs) -> tuple[list[Label], dict[str, str]]:
     """Labels by id and the text of each, from the labels' own file or from `documents`."""
-    labels = {label.id: label for path in inputs.many("labels") for label in read_labels(path)}
+    labels = {label.id: label for path in inputs.many("labels") for label in read_labels(path, True)}
     texts = {label.id: label.text for label in labels.values() if label.text}
     if inputs.has("documents"):
         for folder in inputs.many("documents"):

@@ -152,6 +152,8 @@ def test_a_labelling_that_ended_goes_on_where_it_was(server: _Server, tmp_path: 
         Verdict(0 if "cheap" in texts[one.id] else 4, "law", False) for one in labels
     ]
     assert out.metrics["quality_unreadable"] == 0
+    lines = (tmp_path / "out/state/answers.jsonl").read_text().splitlines()
+    assert {json.loads(line)["id"] for line in lines} == {one.id for one in labels}  # what was cut off is gone
 
 
 def test_what_cannot_be_read_is_counted(tmp_path: Path) -> None:

@@ -9,16 +9,19 @@ import pytest
 
 from puna.base.config import validate
 from puna.base.errors import ConfigError, DataError
-from puna.base.files import read_json
+from puna.base.files import read_json, write_json
 from puna.base.output import StageOutput
 from puna.base.records import read_documents
 from puna.curate.classify import filter as stage
-from puna.curate.classify import train
+from puna.curate.classify import label, train
 from puna.curate.classify.filter import FilterConfig
+from puna.curate.classify.label import LabelConfig
 from puna.curate.classify.labels import Label, write_labels
 from puna.curate.classify.rubric import Verdict
 from puna.curate.classify.scores import load_classifier, score
 from puna.curate.classify.train import ClassifyConfig
+from puna.curate.sweep import sweep
+from puna.curate.why import tell
 from tests.curate.classify.artifacts import KINDS, make_documents, run_stage, write_artifact, write_truth
 
 DOCUMENTS = make_documents(160)
@@ -120,6 +123,45 @@ def test_killed_after_a_shard_the_same_bytes_come_out(made: Path, tmp_path: Path
     assert out.metrics["kept"] == len(list(read_documents(tmp_path / "cut/files")))
 
 
+def _finished(folder: Path, out: StageOutput, **config: Any) -> Path:
+    values = validate(FilterConfig, config, "filter").model_dump(mode="json")
+    write_json(out.path / "manifest.json", {"kind": "filter", "config": values})
+    return out.path
+
+
+def test_the_sweep_says_what_a_threshold_relaxed_keeps(made: Path, tmp_path: Path) -> None:
+    config = {"min_quality": 4.0, "max_toxicity": 0.5}
+    strict = _run(made, tmp_path / "strict", **config)
+    kept = {one.id for one in read_documents(strict.path)}
+    words = {one.id: len(one.text.split()) for one in DOCUMENTS}
+    found = {one.setting: one for one in sweep(_finished(tmp_path, strict, **config))}
+    assert list(found) == ["min_quality"]  # what is toxic is of low quality, too: it falls there first
+    for step in (0.1, 0.25, 0.5):
+        _run(made, tmp_path / str(step), min_quality=4.0 * (1 - step), max_toxicity=0.5)
+        more = {one.id for one in read_documents(tmp_path / str(step) / "files")} - kept
+        assert found["min_quality"].kept_at(step) == (len(more), sum(words[id_] for id_ in more))
+    assert found["min_quality"].kept_at(0.5)[0] > 30
+
+
+def test_why_shows_what_the_classifier_said(made: Path, tmp_path: Path) -> None:
+    config = {"min_quality": 1.6, "max_toxicity": 0.5, "keep_share": {"law": 1.0}}
+    out = _run(made, tmp_path, **config)
+    folder = _finished(tmp_path, out, **config)
+    dropped = _rows(folder, "rejects/*.parquet")[0]
+    story = tell(folder, dropped["id"])
+    assert (story.fate, story.rule) == ("dropped", "quality:too low")
+    assert next((rule, check.setting, check.value) for rule, check in story.checks if check.failed) == (
+        "quality",
+        "min_quality",
+        dropped["quality"],
+    )
+    news = next(row for row in _rows(folder, "documents-*.parquet") if row["domain"] == "law")
+    story = tell(folder, news["url"])
+    assert (story.fate, [rule for rule, _ in story.checks]) == ("kept", ["quality", "toxicity", "domain"])
+    heldout = _rows(folder, "heldout/*.parquet")[0]
+    assert tell(folder, heldout["id"]).fate == "held out"
+
+
 @pytest.mark.parametrize(
     ("config", "error", "message"),
     [
@@ -133,6 +175,21 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         _run(made, tmp_path, **config)
+
+
+def test_without_labels_that_are_not_required_everything_passes(made: Path, tmp_path: Path) -> None:
+    """A crawl that no labeller knows: label, classify and filter run, and say that they did nothing."""
+    settings = {"labeller": "source", "sources": {"nowhere": {"quality": 1}}, "required": False}
+    labels = run_stage(label, validate(LabelConfig, settings, "label"), {"documents": made / "curate"}, tmp_path / "l")
+    inputs = {"labels": labels.path, "documents": made / "curate"}
+    trained = run_stage(train, ClassifyConfig(), inputs, tmp_path / "c")
+    inputs = {"documents": made / "curate", "classifier": trained.path}
+    config = validate(FilterConfig, {"min_quality": 4, "max_toxicity": 0.1, "keep_share": {"law": 0.1}}, "filter")
+    out = run_stage(stage, config, inputs, tmp_path / "f")
+    for place in ("", "heldout"):
+        assert list(read_documents(out.path / place)) == list(read_documents(made / "curate" / place))
+    assert (labels.metrics["labels"], trained.metrics["train_labels"], out.metrics["kept"]) == (0, 0, 146)
+    assert "no labels" in out.panels[-1]["note"]
 
 
 def test_a_classifier_without_the_question_is_refused(made: Path, tmp_path: Path) -> None:

@@ -82,6 +82,12 @@ def test_a_smaller_sample_is_part_of_a_larger_one(artifact: Path, tmp_path: Path
     assert chosen["both"] == chosen["few"] | {document.id for document in DOCUMENTS[-8:]}  # no copy, nothing unreadable
 
 
+def test_another_seed_takes_another_sample(artifact: Path) -> None:
+    samples = [{one.id for one in stage.choose(artifact, stage.Sample(documents=40), seed)} for seed in (1, 1, 2)]
+    assert samples[0] == samples[1]
+    assert 5 < len(samples[0] & samples[2]) < 30  # of 106; 15 by chance
+
+
 def test_heldout_documents_are_never_labelled(artifact: Path, tmp_path: Path) -> None:
     _run(artifact, tmp_path, labeller="source", sources={"*": {"quality": 3}})
     assert not {one.id for one in _labels(tmp_path)} & {document.id for document in DOCUMENTS[:6]}
