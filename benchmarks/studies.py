@@ -1,6 +1,6 @@
 """Table and figure of a study: what `recipes/studies/NAME.yaml` measured on its seeds.
 
-python -m benchmarks.studies attention|experts|vocabulary|selection|curation|curation-real RUN [--out docs/figures]
+python -m benchmarks.studies attention|experts|vocabulary|selection|curation[-real]|quality[-real] RUN [--out FOLDER]
 """
 
 import argparse
@@ -74,7 +74,14 @@ def main() -> None:
     seeds = sorted(options.run.glob("seed-*"))
     if not seeds:
         parser.error(f"expected seed-N folders in {options.run}, found none; run the recipe with --seeds")
-    arms = [_arm(name, seeds) for name in names]
+    finished = [name for name in names if all((seed / f"eval-{name}" / "manifest.json").exists() for seed in seeds)]
+    if names[0] not in finished:
+        parser.error(
+            f"expected {names[0]} and eval-{names[0]} of every seed in {options.run}; run the recipe to its end"
+        )
+    if missing := [name for name in names if name not in finished]:
+        print(f"not finished on every seed, and left out: {', '.join(missing)}\n")
+    arms = [_arm(name, seeds) for name in finished]
     _print_table(arms)
     _print_scores(arms)
     figure = draw(arms)

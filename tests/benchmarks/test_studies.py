@@ -77,6 +77,19 @@ def test_the_figure_is_the_same_each_time(
     assert {*BITS, "code"} <= labels
 
 
+def test_an_arm_that_is_not_finished_on_every_seed_is_named_and_left_out(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "seed-2/eval-raw/manifest.json").unlink()
+    lines = _printed(run, monkeypatch, capsys)
+    assert lines[0] == "not finished on every seed, and left out: raw"
+    assert not [line for line in lines if line.startswith("| raw")]
+    (run / "seed-2/eval-filtered/manifest.json").unlink()
+    with pytest.raises(SystemExit):
+        studies.main()
+    assert "expected filtered and eval-filtered of every seed" in capsys.readouterr().err
+
+
 def test_a_run_without_seeds_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
