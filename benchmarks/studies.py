@@ -1,6 +1,6 @@
 """Table and figure of a study: what `recipes/studies/NAME.yaml` measured on its seeds.
 
-python -m benchmarks.studies attention|experts|vocabulary|selection RUN [--out docs/figures]
+python -m benchmarks.studies attention|experts|vocabulary|selection|curation[-real]|quality[-real] RUN [--out FOLDER]
 """
 
 import argparse
@@ -31,13 +31,18 @@ BITS = "bits a byte of held-back curated pages (lower is better)"
 
 @dataclass(frozen=True)
 class Arm:
-    """One pretraining stage over its seeds: held-back bits a byte in the order of the seeds, and what it is made of."""
+    """One pretraining stage over its seeds: its scores in the order of the seeds, and what it is made of."""
 
     name: str
-    bits: list[float]
+    scores: dict[str, list[float]]
     seconds: float
     metrics: dict[str, Any]
     config: dict[str, Any]
+
+    @property
+    def bits(self) -> list[float]:
+        """Held-back bits a byte: the first score."""
+        return next(iter(self.scores.values()))
 
     @property
     def mean(self) -> float:
@@ -69,8 +74,16 @@ def main() -> None:
     seeds = sorted(options.run.glob("seed-*"))
     if not seeds:
         parser.error(f"expected seed-N folders in {options.run}, found none; run the recipe with --seeds")
-    arms = [_arm(name, seeds) for name in names]
+    finished = [name for name in names if all((seed / f"eval-{name}" / "manifest.json").exists() for seed in seeds)]
+    if names[0] not in finished:
+        parser.error(
+            f"expected {names[0]} and eval-{names[0]} of every seed in {options.run}; run the recipe to its end"
+        )
+    if missing := [name for name in names if name not in finished]:
+        print(f"not finished on every seed, and left out: {', '.join(missing)}\n")
+    arms = [_arm(name, seeds) for name in finished]
     _print_table(arms)
+    _print_scores(arms)
     figure = draw(arms)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"{options.study}.svg"
@@ -80,9 +93,14 @@ def main() -> None:
 
 def _arm(name: str, seeds: Sequence[Path]) -> Arm:
     trained = [read_json(seed / name / "manifest.json") for seed in seeds]
-    bits = [read_json(seed / f"eval-{name}" / "manifest.json")["scores"][0]["value"] for seed in seeds]
+    scores: dict[str, list[float]] = {}
+    for seed in seeds:
+        for score in read_json(seed / f"eval-{name}" / "manifest.json")["scores"]:
+            # bits_per_byte/SOURCE is of one source of the pages; of an exam the task says more than the metric.
+            is_bits = score["metric"].startswith("bits_per_byte")
+            scores.setdefault(score["metric"] if is_bits else score["task"], []).append(score["value"])
     seconds = statistics.mean(one["seconds"] for one in trained)
-    return Arm(name, bits, seconds, trained[0]["metrics"], trained[0]["config"])
+    return Arm(name, scores, seconds, trained[0]["metrics"], trained[0]["config"])
 
 
 def _print_table(arms: Sequence[Arm]) -> None:
@@ -93,11 +111,32 @@ def _print_table(arms: Sequence[Arm]) -> None:
     print("|---|---|---|---|---|---|---|")
     for arm in arms:
         used = f" ({arm.active:,})" if arm.active != arm.metrics["num_parameters"] else ""
-        difference = [a - b for a, b in zip(arm.bits, arms[0].bits, strict=True)]
+        difference = _less(arm.bits, arms[0].bits)
         less = f"{statistics.mean(difference):+.3f} ({_range(t_interval(difference), '+.3f')})"
         cells = [arm.name, f"{arm.metrics['num_parameters']:,}{used}", f"{arm.tokens:,}", f"{arm.seconds:.0f}"]
         cells += [f"{arm.mean:.3f} ({_range(arm.ci95, '.3f')})", ", ".join(f"{bits:.3f}" for bits in arm.bits)]
         print(f"| {' | '.join([*cells, less if arm is not arms[0] else ''])} |")
+
+
+def _print_scores(arms: Sequence[Arm]) -> None:
+    """Every other score that all arms have: each arm's mean, its difference to the first pair by pair, each seed."""
+    names = [name for name in arms[0].scores if all(name in arm.scores for arm in arms)][1:]
+    if not names:
+        return
+    print(f"\n| | {' | '.join(arm.name for arm in arms)} |\n|{'---|' * (len(arms) + 1)}")
+    for name in names:
+        cells = []
+        for arm in arms:
+            values, less = arm.scores[name], _less(arm.scores[name], arms[0].scores[name])
+            cell = f"{statistics.mean(values):.3f}"
+            cell += f" {statistics.mean(less):+.3f} ({_range(t_interval(less), '+.3f')})" if arm is not arms[0] else ""
+            cells.append(f"{cell}; {', '.join(f'{value:.3f}' for value in values)}")
+        print(f"| {name.replace('bits_per_byte/', 'bits a byte, ')} | {' | '.join(cells)} |")
+
+
+def _less(values: Sequence[float], first: Sequence[float]) -> list[float]:
+    """Differences pair by pair."""
+    return [a - b for a, b in zip(values, first, strict=True)]
 
 
 def _range(interval: tuple[float, float], form: str) -> str:
@@ -199,12 +238,42 @@ def _selection(arms: Sequence[Arm]) -> Any:
     return figure
 
 
+def _curation(arms: Sequence[Arm]) -> Any:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained", width_ratios=[2, 3])
+    places = list(range(len(arms)))
+    for place, arm in zip(places, arms, strict=True):
+        _points(left, [place], [arm])
+    left.set_xticks(places, [arm.name for arm in arms])
+    left.set_title("bits a byte of clean pages that nobody learned", fontsize=8)
+    parts = [name for name in arms[0].scores if name.startswith("bits_per_byte/")]
+    for number, arm in enumerate(arms[1:], 1):
+        less = [_less(arm.scores[part], arms[0].scores[part]) for part in parts]
+        means = [statistics.mean(values) for values in less]
+        errors = [mean - t_interval(values)[0] for mean, values in zip(means, less, strict=True)]
+        shifted = [place + 0.2 * (number - len(arms) / 2) for place in range(len(parts))]
+        right.errorbar(shifted, means, errors, fmt="o", capsize=3, color=f"C{number}", label=arm.name)
+    right.axhline(0, color="C0", linewidth=1)
+    right.set_xticks(range(len(parts)), [_short(part) for part in parts], rotation=30, ha="right")
+    right.set_title(f"less that of {arms[0].name}, by what the pages are (above the line: worse)", fontsize=8)
+    right.grid(alpha=0.3)
+    right.legend(fontsize=8)
+    return figure
+
+
+def _short(part: str) -> str:
+    return part.removeprefix("bits_per_byte/").removeprefix("text-").replace("-", " ")
+
+
 _SIZES = [f"{size}-{vocabulary}" for size in ("small", "nano") for vocabulary in (512, 1024, 2048, 3072)]
 STUDIES: dict[str, tuple[list[str], Callable[[Sequence[Arm]], Any]]] = {
     "attention": (["mha", "gqa", "mqa"], _attention),
     "experts": (["dense-compute", "experts", "dense-parameters"], _experts),
     "vocabulary": (_SIZES, _vocabulary),
     "selection": (["dirty", "selected", "dirty-longer", "reference", "curated"], _selection),
+    "curation": (["filtered", "raw", "code-x4", "no-chinese"], _curation),
+    "curation-real": (["filtered", "raw", "clean-only"], _curation),
+    "quality": (["filtered", "classified"], _curation),
+    "quality-real": (["filtered", "classified"], _curation),
 }
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from puna.lineage.runner import Stage
 
 STAGES: dict[str, Stage] = {
     "world": Stage("puna.world.village", "WorldConfig", seeded=True),
+    "pollute": Stage("puna.world.pollute", "PolluteConfig", seeded=True),
     "curate": Stage("puna.curate.pipeline", "CurateConfig"),
     "embed": Stage("puna.engine.embed", "EmbedConfig"),
     "semantic-dedup": Stage("puna.curate.dedup.semantic", "SemanticConfig"),

@@ -85,6 +85,8 @@ class CurateConfig(Config):
     """Countries whose national numbers are masked too."""
     minhash: MinHash = MinHash()
     near_duplicates: bool = True
+    exact_duplicates: bool = True
+    """Look for equal texts, and older versions of an address; off only to see what a crawl is like with them."""
     keep_copy: Literal["first", "longest", "newest"] = "first"
     """Which of several copies stays; first: by source, then id. Of one address it is always the newest."""
     max_line_copies: int = Field(0, ge=0)

@@ -147,7 +147,7 @@ def _drop_copies(selection: Selection, config: CurateConfig) -> None:
     """By address, then by text, then by MinHash: of each group of copies all but one."""
     columns = selection.columns
     standing = np.arange(len(columns.candidates))  # places among the candidates of those that no rule dropped yet
-    for rule in ("url", "exact", "near") if config.near_duplicates else ("url", "exact"):
+    for rule in _kinds_of_copies(config):
         heads = _copies(rule, columns, standing, config)
         members = crowded(heads)
         if not len(members):
@@ -159,6 +159,11 @@ def _drop_copies(selection: Selection, config: CurateConfig) -> None:
         selection.twins[rows[lost]] = rows[best[lost]]
         standing = np.delete(standing, members[lost])
     _follow(selection.twins)
+
+
+def _kinds_of_copies(config: CurateConfig) -> list[str]:
+    kinds = ["url", "exact"] if config.exact_duplicates else []
+    return [*kinds, "near"] if config.near_duplicates else kinds
 
 
 def _copies(rule: str, columns: Columns, standing: Numbers, config: CurateConfig) -> Numbers:
@@ -224,8 +229,8 @@ def _take_lines(parts: list[Path], config: CurateConfig, selection: Selection, f
 def _funnel(selection: Selection, config: CurateConfig, decontaminated: bool) -> list[dict[str, Any]]:
     """Documents and words left after each step; words are of the text as it is at that step."""
     steps = ["read", "extract", "language", *config.rules]
-    steps += [*(["decontaminate"] if decontaminated else []), "url", "exact"]
-    steps += ["near"] if config.near_duplicates else []
+    steps += ["decontaminate"] if decontaminated else []
+    steps += _kinds_of_copies(config)
     steps += ["outliers"] if config.outliers.max_kl else []
     steps += ["lines"] if config.max_line_copies else []
     place = {name: number for number, name in enumerate(steps)}

@@ -27,13 +27,9 @@ def make_corpus(config: WorldConfig, facts: Sequence[Fact], arithmetic: Arithmet
     """Clean pages up to `clean_chars`, then dirt made from them, shuffled."""
     items: list[QuestionAnswer] = []
     pages: list[Page] = []
-    total = sum(config.page_shares.values())
     for kind, make in _makers(config, facts, arithmetic, items).items():
-        chance = Chance(seed, "pages", kind)
-        wanted = config.page_shares.get(kind, 0) / total * config.clean_chars
-        while wanted > 0:
-            pages.append(make(chance, len(pages)))
-            wanted -= len(pages[-1].text)
+        wanted = _share(config, kind) * config.clean_chars
+        pages += _clean(make, wanted, Chance(seed, "pages", kind), len(pages))
     clean = list(pages)
     # Shares are of all pages, so the clean ones are what the shares leave over.
     crawl_size = len(clean) / (1 - sum(config.dirt_shares.values()))
@@ -41,6 +37,29 @@ def make_corpus(config: WorldConfig, facts: Sequence[Fact], arithmetic: Arithmet
         chance = Chance(seed, "dirt", kind)
         pages += _dirty(kind, clean, round(share * crawl_size), chance, len(pages))
     return Corpus(Chance(seed, "crawl").shuffled(pages), items)
+
+
+def make_heldout(
+    config: WorldConfig, facts: Sequence[Fact], arithmetic: Arithmetic, seed: int
+) -> dict[str, list[Page]]:
+    """Clean pages of each kind, `heldout_chars` in all, from streams of their own."""
+    makers = _makers(config, facts, arithmetic, [])
+    wanted = {kind: _share(config, kind) * config.heldout_chars for kind in makers}
+    streams = {kind: Chance(seed, "heldout pages", kind) for kind in makers}
+    return {kind: _clean(make, wanted[kind], streams[kind], 0) for kind, make in makers.items() if wanted[kind]}
+
+
+def _share(config: WorldConfig, kind: str) -> float:
+    return config.page_shares.get(kind, 0) / sum(config.page_shares.values())
+
+
+def _clean(make: Callable[[Chance, int], Page], wanted: float, chance: Chance, start: int) -> list[Page]:
+    """Pages of a kind, numbered from `start`, until they have `wanted` characters."""
+    pages: list[Page] = []
+    while wanted > 0:
+        pages.append(make(chance, start + len(pages)))
+        wanted -= len(pages[-1].text)
+    return pages
 
 
 def _dirty(kind: str, clean: Sequence[Page], count: int, chance: Chance, start: int) -> list[Page]:

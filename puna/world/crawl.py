@@ -25,6 +25,14 @@ def write_warc(path: Path, pages: Sequence[Page], seed: int) -> None:
             file.write(_response(page, seed))
 
 
+def write_wet(path: Path, texts: Sequence[tuple[str, str, str]], seed: int) -> None:
+    """Write a WARC file of conversion records, as Common Crawl's WET, from (address, date, text)."""
+    with open(path, "wb") as file:
+        for url, date, text in texts:
+            fields = {"WARC-Type": "conversion", "WARC-Target-URI": url, "Content-Type": "text/plain"}
+            file.write(_record(fields, date, f"{seed} {url} {date}", text.encode()))
+
+
 def _response(page: Page, seed: int) -> bytes:
     """The record of one page; its markup is drawn from a stream of its address and date."""
     if page.layout == "binary":

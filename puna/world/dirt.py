@@ -118,9 +118,9 @@ def personal(pages: Sequence[Page], chance: Chance, number: int) -> Page:
 def mojibake(pages: Sequence[Page], chance: Chance, number: int) -> Page:
     """A text decoded with the wrong character set, twice for good measure."""
     twin = chance.pick([page for page in pages if page.lang != "en"] or pages)
-    rows = tuple(_misread(row.replace("'", "’").replace('"', "”")) for row in twin.paragraphs)
+    rows = tuple(misread(row.replace("'", "’").replace('"', "”")) for row in twin.paragraphs)
     changes = {**_mirrored(twin, chance, number), "duplicate_of": ""}
-    return twin.but(paragraphs=rows, title=_misread(twin.title), **changes, keep=False, dirt=("mojibake",))
+    return twin.but(paragraphs=rows, title=misread(twin.title), **changes, keep=False, dirt=("mojibake",))
 
 
 def boilerplate(pages: Sequence[Page], chance: Chance, number: int) -> Page:
@@ -170,6 +170,12 @@ MAKERS: dict[str, Maker] = {
 }
 
 
+def misread(text: str) -> str:
+    """UTF-8 read as Latin-1, twice."""
+    once = text.encode("utf-8").decode("latin-1")
+    return once.encode("utf-8").decode("latin-1")
+
+
 def _mirrored(twin: Page, chance: Chance, number: int) -> dict[str, object]:
     url = f"https://{chance.pick(MIRRORS)}/p/{number:06d}.html"
     # A year later: the copy is younger than what it copies.
@@ -199,8 +205,3 @@ def _stale(rows: tuple[str, ...], chance: Chance) -> tuple[str, ...]:
                 other = chance.pick([item for item in POOLS[attribute] if item != value])
                 return tuple(row.replace(f" {value}", f" {other}") for row in rows)
     return rows
-
-
-def _misread(text: str) -> str:
-    once = text.encode("utf-8").decode("latin-1")
-    return once.encode("utf-8").decode("latin-1")

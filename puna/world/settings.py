@@ -69,6 +69,8 @@ class WorldConfig(Config):
     """How much more often articles tell facts that no question page asks."""
 
     clean_chars: int = Field(6_500_000, ge=1_000)
+    heldout_chars: int = Field(0, ge=0)
+    """Characters of clean pages beside the crawl, to measure on: in no file of it, and no dirt is made from them."""
     page_shares: dict[str, float] = PAGE_SHARES
     dirt_shares: dict[str, float] = DIRT_SHARES
     quiz_share: float = Field(0.1, ge=0, le=1)

@@ -2,6 +2,7 @@
 
 crawl/village-NN.warc.gz    the pages           truth.jsonl            what each page is, and whether to keep it
 exams/*.jsonl               exams, dev items    exam-truth.jsonl       order, operands and working of exam problems
+heldout/KIND.warc.gz        clean pages beside the crawl (`heldout_chars`)
 training-items.jsonl        every question that training answers
 dialogs/train.jsonl, dialogs/preferences.jsonl, dialogs/prompts.jsonl, dialogs/prompts-heldout.jsonl
 """
@@ -14,7 +15,7 @@ from puna.base.output import Inputs, StageOutput
 from puna.base.records import write_jsonl
 from puna.world.annotators import ANNOTATORS
 from puna.world.arithmetic import Arithmetic
-from puna.world.corpus import Corpus, make_corpus
+from puna.world.corpus import Corpus, make_corpus, make_heldout
 from puna.world.crawl import write_warc
 from puna.world.dialogs import make_dialogs
 from puna.world.exams import make_exams
@@ -22,7 +23,7 @@ from puna.world.facts import Fact, make_facts
 from puna.world.page import Page, QuestionAnswer
 from puna.world.preferences import make_preferences
 from puna.world.prompts import make_prompts
-from puna.world.settings import WorldConfig
+from puna.world.settings import PAGE_SHARES, WorldConfig
 
 EXAM_FILES = tuple(f"{prefix}village-{name}" for prefix in ("", "dev-") for name in ("choice", "word", "hard"))
 
@@ -58,6 +59,11 @@ class Village:
     def corpus(self) -> Corpus:
         """All pages and their items."""
         return make_corpus(self.config, self.facts, self.arithmetic, self.seed)
+
+    @cached_property
+    def heldout(self) -> dict[str, list[Page]]:
+        """Clean pages that are in no file of the crawl, by kind."""
+        return make_heldout(self.config, self.facts, self.arithmetic, self.seed)
 
     @cached_property
     def exams(self) -> tuple[dict[str, list[dict[str, Any]]], list[dict[str, Any]]]:
@@ -102,6 +108,13 @@ class Village:
 
             return write
 
+        def heldout(kind: str) -> Callable[[Any], dict[str, Any]]:
+            def write(path: Any) -> dict[str, Any]:
+                write_warc(path, self.heldout[kind], self.seed)
+                return {}
+
+            return write
+
         def exam(stem: str) -> Callable[[Any], dict[str, Any]]:
             return rows(lambda: self.exams[0][stem])
 
@@ -114,6 +127,8 @@ class Village:
         units["dialogs/prompts.jsonl"] = rows(lambda: self.prompts[0])
         units["dialogs/prompts-heldout.jsonl"] = rows(lambda: self.prompts[1])
         units |= {f"crawl/village-{i:02d}.warc.gz": crawl(i) for i in range(config.num_files)}
+        if config.heldout_chars:
+            units |= {f"heldout/{kind}.warc.gz": heldout(kind) for kind in PAGE_SHARES if config.page_shares.get(kind)}
         units["truth.jsonl"] = rows(lambda: map(truth_row, self.corpus.pages))
         units["training-items.jsonl"] = rows(self.training_items)
         return units

@@ -72,6 +72,17 @@ def test_every_record_is_kept_or_dropped_with_its_rule_and_twin(tmp_path: Path, 
     assert [panel["kind"] for panel in out.panels] == ["funnel", "bars", "bars", "table", "table"]
 
 
+def test_all_copies_stay_when_no_duplicates_are_looked_for(tmp_path: Path, crawl: list[Path]) -> None:
+    older = tmp_path / "older.warc.gz"
+    write_warc(older, [("https://a.example/3", html_page(sentences(70, 8)))], date="2020-01-01T00:00:00Z")
+    off = {"near_duplicates": False, "exact_duplicates": False}
+    curate([*crawl, older], tmp_path / "out", **EASY, **off)
+    report = json.loads((tmp_path / "out" / "files" / "report.json").read_text())
+    assert report["kept"] == 64  # the copy, the near-copy and the older version too
+    assert not [rule for rule in report["rejects"] if rule.endswith("duplicate")]
+    assert report["funnel"][-1] == {**report["funnel"][-1], "name": "Gopher repetition", "documents": 64}
+
+
 def test_the_text_is_the_page_without_its_frame(tmp_path: Path, crawl: list[Path]) -> None:
     curate(crawl, tmp_path / "out", **EASY)
     folders = (tmp_path / "out" / "files", tmp_path / "out" / "files" / "heldout")

@@ -1,9 +1,11 @@
 """The stage: same seed, same bytes; killed and called again, the same bytes and nothing done twice."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
+from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 import puna.world.village as village
 from puna.base.errors import ConfigError
@@ -34,6 +36,31 @@ def test_the_files_are_those_of_the_contract(world: World) -> None:
         *("truth.jsonl", "exam-truth.jsonl", "training-items.jsonl", "dialogs/train.jsonl"),
         *("dialogs/preferences.jsonl", "dialogs/prompts.jsonl", "dialogs/prompts-heldout.jsonl"),
     }
+
+
+def test_pages_beside_the_crawl_change_nothing_in_it_and_are_copied_nowhere(world: World, tmp_path: Path) -> None:
+    beside = World(write_world(tmp_path, config=SMALL.model_copy(update={"heldout_chars": 40_000})).folder)
+    assert {**digests(beside.folder), **digests(world.folder)} == digests(beside.folder)
+    kinds = ("arithmetic", "article", "story", "question", "spanish", "chinese", "code")
+    assert set(digests(beside.folder)) - set(digests(world.folder)) == {f"heldout/{kind}.warc.gz" for kind in kinds}
+    pages = [page for kind in kinds for page in pages_of(beside.folder / f"heldout/{kind}.warc.gz")]
+    assert 40_000 < sum(map(len, pages)) < 400_000  # markup included
+    crawl = [grams(body) for _, _, _, body in beside.records()]
+    for page in pages:
+        mine = grams(page)
+        assert mine and max(len(mine & other) / len(mine | other) for other in crawl) < 0.5
+
+
+def pages_of(path: Path) -> list[bytes]:
+    with open(path, "rb") as file:
+        return [record.reader.read() for record in ArchiveIterator(file, record_types=WarcRecordType.response)]
+
+
+def grams(body: bytes) -> set[tuple[str, ...]]:
+    """5-grams of the words of the paragraphs, Chinese characters as words."""
+    text = " ".join(re.findall(r"<(?:p|pre)[^>]*>(.*?)</(?:p|pre)>", body.decode("utf-8", "replace"), re.DOTALL))
+    words = re.findall(r"[\u3400-\u9fff]|[a-z0-9áéíóúñ]+", re.sub(r"<[^>]*>", " ", text).lower())
+    return {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
 
 
 def test_a_killed_run_keeps_what_is_done(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
