@@ -135,8 +135,9 @@ def curate(
 ) -> None:
     """Turn a crawl into clean, deduplicated documents; ask a finished one why.
 
-    Example: puna curate crawl.warc.gz pages/ --out runs/mine --set languages=[en]
+    Example: puna curate crawl.warc.gz pages/ --out runs/mine --set keep_copy=newest
     then:    puna curate --out runs/mine --sweep    puna curate --out runs/mine --why https://example.org/
+    and:     puna curate new.warc.gz --corpus runs/mine/curate --out runs/both
     """
     if not inputs and not sweep and why is None and rejects is None:
         asked = "--sweep, --why ID or --rejects RULE of what is done"
