@@ -253,6 +253,7 @@ def _curation(arms: Sequence[Arm]) -> Any:
         shifted = [place + 0.2 * (number - len(arms) / 2) for place in range(len(parts))]
         right.errorbar(shifted, means, errors, fmt="o", capsize=3, color=f"C{number}", label=arm.name)
     right.axhline(0, color="C0", linewidth=1)
+    right.set_yscale("symlog", linthresh=0.1)  # a language that was never seen costs bits, all else hundredths
     right.set_xticks(range(len(parts)), [_short(part) for part in parts], rotation=30, ha="right")
     right.set_title(f"less that of {arms[0].name}, by what the pages are (above the line: worse)", fontsize=8)
     right.grid(alpha=0.3)
@@ -271,7 +272,7 @@ STUDIES: dict[str, tuple[list[str], Callable[[Sequence[Arm]], Any]]] = {
     "vocabulary": (_SIZES, _vocabulary),
     "selection": (["dirty", "selected", "dirty-longer", "reference", "curated"], _selection),
     "curation": (["filtered", "raw", "code-x4", "no-chinese"], _curation),
-    "curation-real": (["filtered", "raw", "clean-only"], _curation),
+    "curation-real": (["filtered", "raw"], _curation),
     "quality": (["filtered", "classified"], _curation),
     "quality-real": (["filtered", "classified"], _curation),
 }
