@@ -44,7 +44,7 @@ class TokensConfig(Config):
 
 
 def run(config: TokensConfig, inputs: Inputs, out: StageOutput) -> None:
-    """documents, tokenizer -> train/ with token shards, and heldout/ if the documents have such a folder.
+    """documents, tokenizer -> train/ with token shards, and heldout/ if some documents are held out.
 
     Held-out documents are never repeated. Raises ConfigError if `repeat` names a source that does not occur, or
     `labels` one that no document has.
@@ -53,7 +53,7 @@ def run(config: TokensConfig, inputs: Inputs, out: StageOutput) -> None:
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
     threads = config.threads or out.threads
     parts = {"train": repeated(folder, config.repeat, out.seed, config.labels)}
-    if (folder / "heldout").is_dir():
+    if (folder / "heldout").is_dir() and any(True for _ in read_documents(folder / "heldout")):
         parts["heldout"] = read_documents(folder / "heldout", config.labels)
     for part, documents in parts.items():
         index = _write_part(part, documents, tokenizer, config, threads, out)

@@ -39,6 +39,18 @@ def test_shards_hold_every_document_between_bos_and_eos(make, documents, tokeniz
         shards.document(len(shards))
 
 
+def test_documents_of_which_none_is_held_out(documents, tokenizer, tmp_path):
+    rows = list(read_documents(documents))[:5]
+    (tmp_path / "documents" / "heldout").mkdir(parents=True)
+    write_documents(tmp_path / "documents" / "documents-00000.parquet", rows)
+    write_documents(tmp_path / "documents" / "heldout" / "documents-00000.parquet", [])
+    tokenizer.save(tmp_path / "tokenizer")
+    out = StageOutput(tmp_path / "out")
+    run(TokensConfig(), Inputs({"documents": tmp_path / "documents", "tokenizer": tmp_path / "tokenizer"}), out)
+    assert out.metrics["train_documents"] == 5
+    assert not (out.path / "heldout").exists()
+
+
 def test_the_files_are_what_the_index_says(make, documents):
     out = make(shard_bytes=4000)
     index = json.loads((out.path / "train" / "index.json").read_text())
