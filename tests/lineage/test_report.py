@@ -525,3 +525,15 @@ def test_report_card_of_many_tasks_puts_three_beside_each_other():
     shown = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, shown)) <= 100 and sum(line.startswith("model of") for line in shown) == 3
     assert sum(line.startswith("sft-rs ") and line.count(" to ") == 3 for line in shown) == 3
+
+
+def test_a_long_table_is_folded_behind_its_first_rows() -> None:
+    columns = ["name", "value"]
+    short, long = (
+        str(render_panel({"kind": "table", "title": "T", "columns": columns, "rows": rows}, None))
+        for rows in ([[f"row-{i}", i] for i in range(25)], [[f"row-{i}", i] for i in range(26)])
+    )
+    assert "<details" not in short and "row-24" in short
+    head, _, fold = long.partition("<details")
+    assert "row-19" in head and "row-20" not in head
+    assert "6 more rows" in fold and all(f"row-{i}" in fold for i in range(20, 26))

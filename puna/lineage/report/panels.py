@@ -22,6 +22,7 @@ from puna.lineage.report.formats import exact, format_number
 from puna.lineage.report.markup import Child, Html, linked, tag
 
 MAX_ROWS = 200  # of a table, in the page; the manifest has them all
+OPEN_ROWS, FEW_ROWS = 20, 5  # shown at once, if more than a few would be folded
 MAX_SAMPLES = 40
 OPEN_SAMPLES = 8  # shown at once; the rest unfold
 OPEN_MANY = 4  # the same where an item has many answers
@@ -40,10 +41,17 @@ def table_panel(panel: Mapping[str, Any]) -> Html:
     ]
     css = ["value" if right else None for right in numeric]
     head = [tag("th", name, scope="col", class_=c) for name, c in zip(panel["columns"], css, strict=True)]
-    body = [tag("tr", [tag("td", cell(x), class_=c) for x, c in zip(row, css, strict=True)]) for row in rows]
-    table = tag("table", tag("thead", tag("tr", head)), tag("tbody", body), class_="data")
+
+    def table(part: Sequence[Sequence[Any]]) -> Html:
+        body = [tag("tr", [tag("td", cell(x), class_=c) for x, c in zip(row, css, strict=True)]) for row in part]
+        whole = tag("table", tag("thead", tag("tr", head)), tag("tbody", body), class_="data")
+        return scroll(whole, panel["title"])
+
+    shown = rows[:OPEN_ROWS] if len(rows) > OPEN_ROWS + FEW_ROWS else rows
+    rest = rows[len(shown) :]
+    fold = tag("details", tag("summary", f"{len(rest):,} more rows"), table(rest)) if rest else None
     more = len(panel["rows"]) - len(rows)
-    return tag("div", scroll(table, panel["title"]), more_note(more, "rows"), class_="figure")
+    return tag("div", table(shown), fold, more_note(more, "rows"), class_="figure")
 
 
 def is_number(value: object) -> bool:
