@@ -85,6 +85,7 @@ def _examples(pages: list[Page]) -> tuple[list[Reading], list[Floats], list[Floa
             label, count = _shares(reading, taught)
             count *= _TEACHER_SHARE
             _mark_segments(reading, page, label, count)
+        count[[not row for row in rows]] = 0  # what is never content has no facts, and teaches nothing
         readings.append(reading)
         matrices.append(matrix)
         labels.append(label)
@@ -143,7 +144,9 @@ def _fit(matrix: Floats, labels: Floats, counts: Floats) -> Floats:
 
 def _text(reading: Reading, found: Floats) -> str:
     measures = features.measure(reading)
-    return write_blocks(choose(reading, measures, features.Boxes(reading, measures), found.tolist()))
+    boxes = features.Boxes(reading, measures)
+    is_never = [bool(boxes.path[block.box] & features.NEVER) for block in reading.blocks]
+    return write_blocks(choose(reading, measures, boxes, np.where(is_never, -np.inf, found).tolist()))
 
 
 def _words(text: str) -> list[str]:

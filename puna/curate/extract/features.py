@@ -11,8 +11,11 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from puna.curate.extract import hints
+from puna.curate.extract.frame_words import begins_frame, frame_share
 from puna.curate.extract.walk import CODE, FORMULA, HEADING, ITEM, ROW, TEXT, Reading
 
+NEVER = hints.NAV_TAG | hints.FOOTER_TAG
+"""What no block is content in, unless it holds most of the page's prose."""
 _PROSE_BYTES, _PROSE_LINKS = 80, 0.35
 _MOST_OF_PAGE = 0.6
 _BEST_LEVELS = 4
@@ -50,6 +53,7 @@ _TAGS = [
 _PLACES = ("inside", "directly", "parent", "grandparent", "outside")
 _ORDERS = ("before-prose", "amid-prose", "after-prose", "no-prose")
 _FORMS = ("heading", "item", "row", "short", "long")
+_FRAME_SIZES = ("short", "middle", "long")
 _NEIGHBOURS = ("none", "prose", "links", "short", "long")
 
 
@@ -87,6 +91,8 @@ def _names() -> tuple[list[str], dict[str, int]]:
         "form": [f"{form}-{place}-{order}" for form in _FORMS for place in ("inside", "outside") for order in _ORDERS],
         "size-links": [f"{size}-{share}" for size in ("short", "middle", "long") for share in ("none", "some", "most")],
         "item-links": [f"{x}-{place}" for x in ("none", "few", "some", "most") for place in ("inside", "outside")],
+        "frame-words": [f"{size}-{share}" for size in _FRAME_SIZES for share in ("some", "sixth", "third", "half")],
+        "under": ["frame-heading"],
         "around": [f"{before}-{after}" for before in _NEIGHBOURS for after in _NEIGHBOURS],
     }
     names, starts = ["bias"], {}
@@ -128,7 +134,7 @@ def measure(reading: Reading) -> Measures:
 
 
 def facts(reading: Reading, measures: Measures, boxes: "Boxes", title: str) -> list[list[int]]:
-    """The numbers of the facts that are true of each block."""
+    """The numbers of the facts that are true of each block; none of those in <nav> and <footer>, never content."""
     sizes, shares, prose = measures.sizes, measures.shares, measures.prose
     blocks, tags, at = reading.blocks, reading.tags, _AT
     if not blocks:
@@ -141,9 +147,14 @@ def facts(reading: Reading, measures: Measures, boxes: "Boxes", title: str) -> l
     kinds = _kinds(measures)
     before, after = _distances(prose), _distances(prose[::-1])[::-1]
     total, done, other_tag = boxes.size[0], 0, at["tag"] + len(_TAGS)
-    found = []
+    is_under = False
+    found: list[list[int]] = []
     for number, block in enumerate(blocks):
         box, size, share = block.box, sizes[number], shares[number]
+        if path[box] & NEVER:
+            found.append([])
+            done += size
+            continue
         order = 3 if first < 0 else 0 if number < first else 1 if number <= last else 2
         place = places[box]
         is_outside = place > 1
@@ -166,6 +177,12 @@ def facts(reading: Reading, measures: Measures, boxes: "Boxes", title: str) -> l
         ]
         if path[box] & hints.LIST_TAG:
             active.append(at["item-links"] + 2 * bisect_left(_ITEM_SHARES, boxes.group_links(box)) + is_outside)
+        if frame := frame_share(block.text, size):
+            active.append(at["frame-words"] + 4 * ((size >= 40) + (size >= 160)) + frame - 1)
+        if block.kind == HEADING:
+            is_under = begins_frame(block.text, size)
+        elif is_under:
+            active.append(at["under"])
         found.append(active)
         done += size
     return found

@@ -115,3 +115,14 @@ def test_settings_in_short_and_images_and_markdown() -> None:
     assert "See a llama and f(x)" in extract_page(page(inner), config=ExtractConfig(images=True)).text
     marked = extract_page(page(inner), config=ExtractConfig(markdown=True)).text
     assert "## Why\n\nSee and `f(x)`\n\n- flour" in marked
+
+
+def test_a_page_of_more_blocks_than_a_page_has_is_read_without_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    html = (
+        f"<nav><p>Home</p></nav><main>{'<p>The mill stands by the river, and everyone there knows it.</p>' * 9}</main>"
+    )
+    assert "Home" not in extract_page(html).text
+    monkeypatch.setattr("puna.curate.extract.page._MAX_BLOCKS", 9)
+    found = extract_page(html)
+    assert found.text == found.visible
+    assert found.text.startswith("Home")
