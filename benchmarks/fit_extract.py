@@ -24,6 +24,7 @@ from benchmarks.extraction import Page, read_pages, scores, site
 from benchmarks.peer import Peer
 from puna.curate.extract import features, weights
 from puna.curate.extract.content import choose
+from puna.curate.extract.fact_names import NAMES
 from puna.curate.extract.layout import write_blocks
 from puna.curate.extract.page import decode
 from puna.curate.extract.parse import page_title, parse
@@ -64,7 +65,7 @@ def main() -> None:
     fits = [_text(reading, matrix @ fitted) for reading, matrix in zip(readings, matrices, strict=True)]
     print(json.dumps({"pages": len(pages), "fitted": scores(pages, fits)}))
     if options.write:
-        rows = [f'    "{name}": {value:.2f},\n' for name, value in zip(features.NAMES, fitted, strict=True)]
+        rows = [f'    "{name}": {value:.2f},\n' for name, value in zip(NAMES, fitted, strict=True)]
         Path(weights.__file__).write_text(_HEADER + "".join(rows) + "}\n", encoding="utf-8")
 
 
@@ -76,7 +77,7 @@ def _examples(pages: list[Page]) -> tuple[list[Reading], list[Floats], list[Floa
         reading = read_tree(root)
         measures = features.measure(reading)
         rows = features.facts(reading, measures, features.Boxes(reading, measures), page_title(root))
-        matrix = np.zeros((len(rows), len(features.NAMES)))
+        matrix = np.zeros((len(rows), len(NAMES)))
         for number, row in enumerate(rows):
             matrix[number, row] = 1
         if page.article is not None:

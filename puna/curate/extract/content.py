@@ -6,7 +6,8 @@ They are made of news and blogs, where code and formulas hardly occur, lists and
 import itertools
 import math
 
-from puna.curate.extract.features import NAMES, NEVER, Boxes, Measures, facts, measure
+from puna.curate.extract.fact_names import NAMES
+from puna.curate.extract.features import NEVER, Boxes, Measures, facts, measure
 from puna.curate.extract.hints import (
     APART,
     ASIDE_TAG,
@@ -23,7 +24,7 @@ from puna.curate.extract.weights import WEIGHTS
 
 _BAR, _PROSE_BAR = 0.6, -1.4  # of log odds: chosen in cross-validation by site, as the weights are
 _NO_LOW_BAR = APART | TEASER | BYLINE | CAPTION | FIGURE_TAG | HEADER_TAG
-_FEW_BYTES, _FEW_SHARE, _NEAR_BEST, _SHORT_BYTES = 300, 0.2, 3.0, 40
+_FEW_BYTES, _FEW_SHARE, _NEAR_BEST, _SHORT_BYTES = 1000, 0.4, 4.0, 40
 _MOST_LINKS, _ALL_LINKS = 0.3, 0.95
 _HEADLINE_BLOCKS = 8
 _NEXT = -1.0
@@ -73,7 +74,7 @@ def _is_menu(number: int, reading: Reading, boxes: Boxes) -> bool:
 
 
 def _is_hardly_any(chosen: set[int], measures: Measures) -> bool:
-    """Under 300 bytes, and a fifth of what stands outside links: a kind of page that the weights do not know."""
+    """Under 1,000 bytes, and two fifths of what stands outside links: a kind of page that the weights do not know."""
     sizes, shares = measures.sizes, measures.shares
     if sum(sizes[number] for number in chosen) >= _FEW_BYTES:
         return False
@@ -82,7 +83,7 @@ def _is_hardly_any(chosen: set[int], measures: Measures) -> bool:
 
 
 def _nearest(reading: Reading, measures: Measures, boxes: Boxes, scores: list[float]) -> set[int]:
-    """The best blocks of such a page: log odds at most 3 below the highest, inside what calls itself content."""
+    """The best blocks of such a page: log odds at most 4 below the highest, inside what calls itself content."""
     numbers = range(len(scores))
     marked = [number for number in numbers if _is_marked(boxes.path[reading.blocks[number].box])]
     within = marked or [number for number in numbers if measures.sizes[number] >= _SHORT_BYTES]

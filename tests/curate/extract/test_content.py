@@ -3,7 +3,8 @@ import math
 import pytest
 
 from puna.curate.extract.content import choose, main_content
-from puna.curate.extract.features import NAMES, Boxes, facts, measure
+from puna.curate.extract.fact_names import NAMES
+from puna.curate.extract.features import Boxes, facts, measure
 from puna.curate.extract.parse import parse
 from puna.curate.extract.walk import ITEM, ROW, Reading, read_tree
 from puna.curate.extract.weights import WEIGHTS
