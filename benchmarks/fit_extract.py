@@ -24,6 +24,7 @@ from benchmarks.extraction import Page, read_pages, scores, site
 from benchmarks.peer import Peer
 from puna.curate.extract import features, weights
 from puna.curate.extract.content import choose
+from puna.curate.extract.fact_names import NAMES
 from puna.curate.extract.layout import write_blocks
 from puna.curate.extract.page import decode
 from puna.curate.extract.parse import page_title, parse
@@ -64,7 +65,7 @@ def main() -> None:
     fits = [_text(reading, matrix @ fitted) for reading, matrix in zip(readings, matrices, strict=True)]
     print(json.dumps({"pages": len(pages), "fitted": scores(pages, fits)}))
     if options.write:
-        rows = [f'    "{name}": {value:.2f},\n' for name, value in zip(features.NAMES, fitted, strict=True)]
+        rows = [f'    "{name}": {value:.2f},\n' for name, value in zip(NAMES, fitted, strict=True)]
         Path(weights.__file__).write_text(_HEADER + "".join(rows) + "}\n", encoding="utf-8")
 
 
@@ -76,7 +77,7 @@ def _examples(pages: list[Page]) -> tuple[list[Reading], list[Floats], list[Floa
         reading = read_tree(root)
         measures = features.measure(reading)
         rows = features.facts(reading, measures, features.Boxes(reading, measures), page_title(root))
-        matrix = np.zeros((len(rows), len(features.NAMES)))
+        matrix = np.zeros((len(rows), len(NAMES)))
         for number, row in enumerate(rows):
             matrix[number, row] = 1
         if page.article is not None:
@@ -85,6 +86,7 @@ def _examples(pages: list[Page]) -> tuple[list[Reading], list[Floats], list[Floa
             label, count = _shares(reading, taught)
             count *= _TEACHER_SHARE
             _mark_segments(reading, page, label, count)
+        count[[not row for row in rows]] = 0  # what is never content has no facts, and teaches nothing
         readings.append(reading)
         matrices.append(matrix)
         labels.append(label)
@@ -143,7 +145,9 @@ def _fit(matrix: Floats, labels: Floats, counts: Floats) -> Floats:
 
 def _text(reading: Reading, found: Floats) -> str:
     measures = features.measure(reading)
-    return write_blocks(choose(reading, measures, features.Boxes(reading, measures), found.tolist()))
+    boxes = features.Boxes(reading, measures)
+    is_never = [bool(boxes.path[block.box] & features.NEVER) for block in reading.blocks]
+    return write_blocks(choose(reading, measures, boxes, np.where(is_never, -np.inf, found).tolist()))
 
 
 def _words(text: str) -> list[str]:

@@ -11,8 +11,12 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from puna.curate.extract import hints
+from puna.curate.extract.fact_names import AT, COUNTS, ITEM_SHARES, POSITIONS, SHARES, SIZES, TAG_AT, TAGS
+from puna.curate.extract.frame_words import begins_frame, frame_share
 from puna.curate.extract.walk import CODE, FORMULA, HEADING, ITEM, ROW, TEXT, Reading
 
+NEVER = hints.NAV_TAG | hints.FOOTER_TAG
+"""What no block is content in, unless it holds most of the page's prose."""
 _PROSE_BYTES, _PROSE_LINKS = 80, 0.35
 _MOST_OF_PAGE = 0.6
 _BEST_LEVELS = 4
@@ -20,85 +24,6 @@ _ENDS = frozenset(".!?…。！？”\"»)’'：:;；।؟")
 _STOPS = frozenset(".!?。！？")
 _COMMA, _DIGIT, _SEPARATOR = re.compile("[,，、]"), re.compile(r"\d"), re.compile("[|»·]")
 _WRAPPERS = frozenset(["p", "li", "td", "blockquote", "dd", "h2", "h3", "tr", "pre"])
-
-_SIZES = (10, 20, 40, 80, 160, 320, 640)
-_SHARES = (0.0, 0.1, 0.3, 0.5, 0.8, 0.999)
-_ITEM_SHARES = (0.0, 0.2, 0.5)
-_POSITIONS = (0.05, 0.15, 0.4, 0.7, 0.9)
-_COUNTS = (1, 2, 4, 8, 16)
-_TAGS = [
-    "p",
-    "div",
-    "li",
-    "td",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "span",
-    "section",
-    "article",
-    "blockquote",
-    "dd",
-    "dt",
-    "th",
-    "figcaption",
-    "tr",
-    "html",
-    "body",
-]
-_PLACES = ("inside", "directly", "parent", "grandparent", "outside")
-_ORDERS = ("before-prose", "amid-prose", "after-prose", "no-prose")
-_FORMS = ("heading", "item", "row", "short", "long")
-_NEIGHBOURS = ("none", "prose", "links", "short", "long")
-
-
-def _names() -> tuple[list[str], dict[str, int]]:
-    """The facts by number, and the first number of each group."""
-    shares = [*map(str, _SHARES), "all"]
-    groups = {
-        "path": hints.NAMES,
-        "near": hints.NAMES,
-        "kind": ["text", "heading", "item", "row", "code", "formula"],
-        "tag": [*_TAGS, "other"],
-        "bytes": [*map(str, _SIZES), "more"],
-        "links": shares,
-        "group-links": shares,
-        "group-prose": shares,
-        "outer-links": shares,
-        "outer-prose": shares,
-        "position": [*map(str, _POSITIONS), "end"],
-        "prose-before": [*map(str, _COUNTS), "more"],
-        "prose-after": [*map(str, _COUNTS), "more"],
-        "text": [
-            "end",
-            "stop",
-            "comma",
-            "digit",
-            "repeated",
-            "title",
-            "copyright",
-            "colon",
-            "upper",
-            "separator",
-            "lines",
-        ],
-        "place": [f"{place}-{order}" for place in _PLACES for order in _ORDERS],
-        "form": [f"{form}-{place}-{order}" for form in _FORMS for place in ("inside", "outside") for order in _ORDERS],
-        "size-links": [f"{size}-{share}" for size in ("short", "middle", "long") for share in ("none", "some", "most")],
-        "item-links": [f"{x}-{place}" for x in ("none", "few", "some", "most") for place in ("inside", "outside")],
-        "around": [f"{before}-{after}" for before in _NEIGHBOURS for after in _NEIGHBOURS],
-    }
-    names, starts = ["bias"], {}
-    for group, members in groups.items():
-        starts[group] = len(names)
-        names += [f"{group}:{member}" for member in members]
-    return names, starts
-
-
-NAMES, _AT = _names()
-"""The facts, by number."""
-_TAG_AT = {tag: _AT["tag"] + number for number, tag in enumerate(_TAGS)}
 
 
 @dataclass(slots=True)
@@ -128,9 +53,9 @@ def measure(reading: Reading) -> Measures:
 
 
 def facts(reading: Reading, measures: Measures, boxes: "Boxes", title: str) -> list[list[int]]:
-    """The numbers of the facts that are true of each block."""
+    """The numbers of the facts that are true of each block; none of those in <nav> and <footer>, never content."""
     sizes, shares, prose = measures.sizes, measures.shares, measures.prose
-    blocks, tags, at = reading.blocks, reading.tags, _AT
+    blocks, tags, at = reading.blocks, reading.tags, AT
     if not blocks:
         return []
     places, path = boxes.places, boxes.path
@@ -140,10 +65,15 @@ def facts(reading: Reading, measures: Measures, boxes: "Boxes", title: str) -> l
     title = title.lower()
     kinds = _kinds(measures)
     before, after = _distances(prose), _distances(prose[::-1])[::-1]
-    total, done, other_tag = boxes.size[0], 0, at["tag"] + len(_TAGS)
-    found = []
+    total, done, other_tag = boxes.size[0], 0, at["tag"] + len(TAGS)
+    is_under = False
+    found: list[list[int]] = []
     for number, block in enumerate(blocks):
         box, size, share = block.box, sizes[number], shares[number]
+        if path[box] & NEVER:
+            found.append([])
+            done += size
+            continue
         order = 3 if first < 0 else 0 if number < first else 1 if number <= last else 2
         place = places[box]
         is_outside = place > 1
@@ -151,10 +81,10 @@ def facts(reading: Reading, measures: Measures, boxes: "Boxes", title: str) -> l
         active = [
             0,
             at["kind"] + block.kind,
-            _TAG_AT.get(tags[box], other_tag),
-            at["bytes"] + bisect_left(_SIZES, size),
-            at["links"] + bisect_left(_SHARES, share),
-            at["position"] + bisect_left(_POSITIONS, done / total),
+            TAG_AT.get(tags[box], other_tag),
+            at["bytes"] + bisect_left(SIZES, size),
+            at["links"] + bisect_left(SHARES, share),
+            at["position"] + bisect_left(POSITIONS, done / total),
             at["around"] + 5 * kinds[number] + kinds[number + 2],
             at["prose-before"] + before[number],
             at["prose-after"] + after[number],
@@ -165,7 +95,13 @@ def facts(reading: Reading, measures: Measures, boxes: "Boxes", title: str) -> l
             *_text_facts(block.text, at["text"], repeated, title),
         ]
         if path[box] & hints.LIST_TAG:
-            active.append(at["item-links"] + 2 * bisect_left(_ITEM_SHARES, boxes.group_links(box)) + is_outside)
+            active.append(at["item-links"] + 2 * bisect_left(ITEM_SHARES, boxes.group_links(box)) + is_outside)
+        if frame := frame_share(block.text, size):
+            active.append(at["frame-words"] + 4 * ((size >= 40) + (size >= 160)) + frame - 1)
+        if block.kind == HEADING:
+            is_under = begins_frame(block.text, size)
+        elif is_under:
+            active.append(at["under"])
         found.append(active)
         done += size
     return found
@@ -217,8 +153,8 @@ class Boxes:
 
     def _shares(self, box: int, name: str) -> tuple[int, int]:
         return (
-            _AT[f"{name}-links"] + bisect_left(_SHARES, self.links[box] / max(1, self.size[box])),
-            _AT[f"{name}-prose"] + bisect_left(_SHARES, self.prose[box] / max(1, self.prose[0])),
+            AT[f"{name}-links"] + bisect_left(SHARES, self.links[box] / max(1, self.size[box])),
+            AT[f"{name}-prose"] + bisect_left(SHARES, self.prose[box] / max(1, self.prose[0])),
         )
 
 
@@ -281,8 +217,8 @@ def _paths(reading: Reading, prose: list[int]) -> tuple[list[int], list[int]]:
 @functools.lru_cache(maxsize=16_384)
 def _hint_facts(path: int, near: int) -> tuple[int, ...]:
     places = range(hints.NUM_HINTS)
-    return tuple(_AT["path"] + i for i in places if path >> i & 1) + tuple(
-        _AT["near"] + i for i in places if near >> i & 1
+    return tuple(AT["path"] + i for i in places if path >> i & 1) + tuple(
+        AT["near"] + i for i in places if near >> i & 1
     )
 
 
@@ -301,7 +237,7 @@ def _distances(prose: list[bool]) -> list[int]:
     buckets, distance = [], 99
     for is_prose in prose:
         distance += 1
-        buckets.append(bisect_left(_COUNTS, distance))
+        buckets.append(bisect_left(COUNTS, distance))
         if is_prose:
             distance = 0
     return buckets

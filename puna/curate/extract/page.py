@@ -19,6 +19,7 @@ from puna.curate.extract.parse import page_title, parse
 from puna.curate.extract.walk import read_tree
 
 _PAGE_BEGIN, _PAGE_END = re.compile(rb"(?i)<(html|body)[\s>]"), re.compile(rb"(?i)</(html|body)\s*>")
+_MAX_BLOCKS = 200_000  # a page has 180; choosing among more would cost half a minute and half a gigabyte
 _FEW_CHARS, _MIN_MAIN_SHARE = 200, 0.25
 _INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -72,6 +73,8 @@ def extract_page(body: bytes | str, charset: str = "", config: ExtractConfig = E
     visible = tidy(write_blocks(reading.blocks, config.markdown))
     if config.mode == "full":
         return Extract(visible, title, visible)
+    if len(reading.blocks) > _MAX_BLOCKS:
+        return Extract(_without_frame(visible), title, visible)
     text = _without_frame(tidy(write_blocks(main_content(reading, title), config.markdown)))
     is_small_page = len(visible) < 10 * _FEW_CHARS
     if not text or (is_small_page and len(text) < min(_FEW_CHARS, _MIN_MAIN_SHARE * len(visible))):
