@@ -1,6 +1,6 @@
 """What has to be known of every row at once, without the texts: numbers in memory, keys of copies in files.
 
-About 60 bytes a row are held, whatever the size of its text; 16 more while copies of one kind are looked for.
+About 60 bytes a row are held, whatever the size of its text, and several times that while keys are sorted.
 
 N rows of all parts, M of them candidates: rows that no rule dropped.
 """
