@@ -91,7 +91,8 @@ class Columns:
                     getattr(self, name).append(table[name], group=name == "rule")
                 files.append(table.filter(pc.equal(table["rule"], "")))
         self.ids = np.concatenate(ids)
-        self.words_seen, self.words_extracted, self.words = (np.concatenate(numbers[name]) for name in _NUMBERS)
+        ids.clear()  # or they would be held twice while copies are numbered
+        self.words_seen, self.words_extracted, self.words = (np.concatenate(numbers.pop(name)) for name in _NUMBERS)
         self.starts = np.cumsum(sizes)
         self.candidates = np.flatnonzero(self.rule.of_row == self.rule.number(""))
         self.copies = self._copies()

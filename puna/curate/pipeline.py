@@ -43,6 +43,7 @@ from puna.curate.text.words import count_words
 
 _CHUNK_RECORDS, _CHUNK_BYTES = 256, 4_000_000
 _BATCH = 256
+_INDEX_BATCH = 4096
 _KINDS = ("documents", "heldout/documents", "rejects/rejects", "index/index")
 _REJECTS = pa.schema(
     [(name, pa.string()) for name in ("id", "url", "source", "rule", "twin", "text", "date", "lang", "form")]
@@ -194,8 +195,9 @@ def _write_shard(shard: int, buckets: Buckets, selection: Selection, out: StageO
     if keep_index and not out.done(index):
         with out.unit(index) as unit, pq.ParquetWriter(unit.path, INDEX_SCHEMA, compression="zstd") as writer:
             for table in buckets.read(shard):
-                rows = index_rows(table, selection.common_lines)
-                writer.write_table(rows, row_group_size=max(1, len(rows)))
+                for batch in table.to_batches(max_chunksize=_INDEX_BATCH):
+                    rows = index_rows(batch, selection.common_lines)
+                    writer.write_table(rows, row_group_size=max(1, len(rows)))
 
 
 def _output_names(config: CurateConfig) -> list[str]:

@@ -125,7 +125,7 @@ def select(parts: list[Path], config: CurateConfig, seed: int, folder: Path, dec
         raise DataError(
             f"expected documents to keep, came {len(columns)} and all were dropped: {common}; relax the rules"
         )
-    hashes = np.fromiter((hash64(seed, "heldout", columns.id(row)) for row in kept.tolist()), np.uint64, len(kept))
+    hashes = np.fromiter((hash64(seed, "heldout", columns.id(int(row))) for row in kept), np.uint64, len(kept))
     sources = columns.source.of_row[kept]
     selection.heldout[kept] = choose_heldout(hashes, sources, config.heldout_fraction, config.heldout_min)
     selection.funnel = _funnel(selection, config, decontaminated)

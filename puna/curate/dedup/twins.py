@@ -86,11 +86,13 @@ def first_equal(keys: NDArray[np.uint64]) -> Numbers:
     """For each key, [N] or [N, W], the place of the first equal one, [N]."""
     if not len(keys):
         return np.zeros(0, np.int64)
-    columns = keys.reshape(len(keys), -1)
-    order = np.lexsort(columns.T)  # stable: equal keys keep their order
-    ordered = columns[order]
-    starts = np.ones(len(keys), bool)
-    starts[1:] = (ordered[1:] != ordered[:-1]).any(1)
+    columns = keys.reshape(len(keys), -1).T
+    order = np.lexsort(columns)  # stable: equal keys keep their order
+    starts = np.zeros(len(keys), bool)
+    starts[0] = True
+    for column in columns:  # one at a time: memory is short where keys are many
+        ordered = column[order]
+        starts[1:] |= ordered[1:] != ordered[:-1]
     heads = np.empty(len(keys), np.int64)
     heads[order] = order[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
     return heads

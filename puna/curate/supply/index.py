@@ -27,10 +27,9 @@ _BATCH = 256
 _MUST_AGREE = ("minhash", "near_duplicates")
 
 
-def index_rows(table: pa.Table, common_lines: Hashes) -> pa.Table:
+def index_rows(batch: pa.RecordBatch, common_lines: Hashes) -> pa.Table:
     """The rows of the index among those of a bucket: `text` only where the document's has lost its common lines."""
-    rows = [row for batch in table.to_batches(max_chunksize=_BATCH) for row in batch.to_pylist()]
-    rows = [row for row in rows if not row["rule"] or row["rule"].startswith(_DECIDED_TOGETHER)]
+    rows = [row for row in batch.to_pylist() if not row["rule"] or row["rule"].startswith(_DECIDED_TOGETHER)]
     for row in rows:
         row["final_id"], row["id"] = row["id"], row["record"]
         keys = np.frombuffer(row["line_keys"], np.uint64)
