@@ -185,6 +185,30 @@ def test_the_same_record_twice_gets_two_ids(tmp_path: Path) -> None:
     assert {row["twin"] for row in rows} == {document.id}
 
 
+def test_a_twin_that_goes_itself_leads_on_to_the_one_that_stays(tmp_path: Path) -> None:
+    for name, date, text in (("y1", "2024", 1), ("y2", "2025", 2)):
+        page = ("http://a.example/p", html_page(sentences(text, 8)))
+        write_warc(tmp_path / f"{name}.warc.gz", [page], f"{date}-05-01T00:00:00Z")
+    write_warc(tmp_path / "a.warc.gz", [("http://b.example/q", html_page(sentences(2, 8)))])
+    curate([tmp_path / f"{name}.warc.gz" for name in ("y1", "y2", "a")], tmp_path / "out", **EASY)
+    (document,) = read_documents(tmp_path / "out" / "files")
+    paths = (tmp_path / "out" / "files" / "rejects").glob("*.parquet")
+    rows = [row for path in paths for row in pq.read_table(path).to_pylist()]
+    assert {row["rule"]: row["twin"] for row in rows} == dict.fromkeys(
+        ("url:duplicate", "exact:duplicate"), document.id
+    )
+
+
+def test_the_same_record_in_two_sources_is_numbered_by_source(tmp_path: Path) -> None:
+    for folder, name in (("a", "z"), ("b", "c")):
+        (tmp_path / folder).mkdir()
+        write_warc(tmp_path / folder / f"{name}.warc.gz", [("http://a.example/p", html_page(sentences(1, 8)))])
+    curate([tmp_path / "b", tmp_path / "a"], tmp_path / "out", **EASY)
+    (document,) = read_documents(tmp_path / "out" / "files")
+    (reject,) = rejects(tmp_path / "out").values()
+    assert (document.source, reject["source"], reject["id"]) == ("a", "b", f"{document.id}-2")
+
+
 def test_the_smallest_source_and_id_stays_for_its_copies(tmp_path: Path) -> None:
     same = [(f"http://{host}.example/p", html_page(sentences(1, 8))) for host in "abcdef"]
     write_warc(tmp_path / "x.warc.gz", same[:5])

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from puna.base.config import Config
@@ -19,6 +18,7 @@ from puna.base.errors import ConfigError, DataError
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_documents
 from puna.base.rng import hash64
+from puna.curate.audit import rejects
 from puna.curate.classify.asking import ask_all
 from puna.curate.classify.endpoint import Endpoint, endpoint
 from puna.curate.classify.labellers import Labeller, Said, Simulated, by_source, by_words, simulated
@@ -104,8 +104,8 @@ def _labeller(config: LabelConfig, inputs: Inputs, out: StageOutput, name: str) 
 def choose(folder: Path, sample: Sample, seed: int) -> list[Document]:
     """The sample of a curate artifact, by id. Raises DataError if the folder is none."""
     kept = _smallest(read_documents(folder), sample.documents, seed)
-    rejects = _smallest(read_rejects(folder), sample.rejects, seed)
-    return sorted((*kept, *rejects), key=lambda document: document.id)
+    dropped = _smallest(read_rejects(folder), sample.rejects, seed)
+    return sorted((*kept, *dropped), key=lambda document: document.id)
 
 
 def every_document(folder: Path) -> Iterator[Document]:
@@ -116,12 +116,11 @@ def every_document(folder: Path) -> Iterator[Document]:
 
 def read_rejects(folder: Path) -> Iterator[Document]:
     """Rejects that a rule dropped after reading them: no copies, nothing damaged. The rule is in `meta`."""
-    for path in sorted((folder / "rejects").glob("rejects-*.parquet")):
-        for row in pq.ParquetFile(path).read().to_pylist():
-            rule = row["rule"]
-            if row["text"].strip() and not rule.startswith(_NO_TEXT) and not rule.endswith(":duplicate"):
-                names = ("id", "text", "url", "source", "lang", "date")
-                yield Document(**{name: row[name] for name in names}, meta={"rule": rule})
+    for row in rejects.read_rejects(folder):
+        rule = row["rule"]
+        if row["text"].strip() and not rule.startswith(_NO_TEXT) and not rule.endswith(":duplicate"):
+            names = ("id", "text", "url", "source", "lang", "date")
+            yield Document(**{name: row[name] for name in names}, meta={"rule": rule})
 
 
 def _smallest(documents: Iterable[Document], count: int, seed: int) -> list[Document]:
