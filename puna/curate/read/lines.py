@@ -68,7 +68,7 @@ def read_text(
 
     Lines that are not UTF-8 are left out and counted as one broken record each.
     """
-    text, num_bytes, num_pieces, has_problem = "", 0, 0, False
+    text, num_bytes, num_pieces, has_problem, is_blank = "", 0, 0, False, True
     fresh: list[str] = []
     try:
         for number, line in _lines(stream, reading.max_record_bytes):
@@ -88,6 +88,7 @@ def read_text(
                 *pieces, text = _cut(text + "".join(fresh), max_chars)
                 for piece in pieces:
                     num_pieces += 1
+                    is_blank = is_blank and not piece.strip()
                     yield from _piece(file, piece, num_pieces)
                 fresh, num_bytes = [], len(text)
     except Damaged as damage:
@@ -96,14 +97,15 @@ def read_text(
         if not stream.damage:
             return
     text += "".join(fresh)
-    if max_chars and (num_pieces or len(text) > max_chars):
+    if is_blank and not text.strip():
+        if not has_problem:
+            yield broken(file, file.name, "empty text")
+    elif max_chars and (num_pieces or len(text) > max_chars):
         for piece in split_text(text, max_chars):
             num_pieces += 1
             yield from _piece(file, piece, num_pieces)
-    elif text.strip():
+    else:
         yield Record(file.source, file.name, "text", text)
-    elif not has_problem:
-        yield broken(file, file.name, "empty text")
 
 
 def _cut(text: str, max_chars: int) -> list[str]:

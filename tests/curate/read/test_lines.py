@@ -3,7 +3,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from puna.curate.read.limits import Reading
@@ -53,6 +53,8 @@ def test_a_text_that_is_not_split_is_limited_as_a_whole(tmp_path: Path) -> None:
 
 
 @given(st.text(alphabet=st.sampled_from("ab .\n。\t"), max_size=3000), st.integers(1, 50))
+@example("  ", 1)
+@example(" \n" * 40, 1)
 def test_pieces_made_on_the_way_are_those_of_the_whole_text(
     tmp_path_factory: pytest.TempPathFactory, text: str, max_chars: int
 ) -> None:
