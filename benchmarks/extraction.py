@@ -4,6 +4,7 @@ Rules and weights are tuned on pages of `dev` sites only; what is reported of `t
 looked at. A site falls into its half by a hash of its registered name, so that blogs of one host are on one side.
 """
 
+import functools
 import hashlib
 import json
 import re
@@ -95,6 +96,7 @@ def _f1(precision: float, recall: float) -> dict[str, float]:
     return {"precision": precision, "recall": recall, "f1": f1}
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _shingles(text: str) -> Counter[tuple[str, ...]]:
     words = _WORD.findall(text)
     return Counter(tuple(words[i : i + _SHINGLE]) for i in range(max(1, len(words) - _SHINGLE + 1)) if words)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,19 @@ def write_text(folder: Path, num_bytes: int) -> int:
                 elif kind >= 0.02:  # a near-copy: one sentence is another
                     last = last.copy()
                     last[random.integers(len(last))] = random.integers(_SENTENCES)
-                text = "\n".join(" ".join(part) for part in np.array_split(sentences[last], 5))
+                text = "\n".join(_fifths(sentences[last].tolist()))
                 file.write(json.dumps({"text": text}) + "\n")
                 size += len(text)
         written, number = written + size, number + 1
     return written
+
+
+def _fifths(sentences: list[str]) -> Iterator[str]:
+    size, longer = divmod(len(sentences), 5)
+    end = 0
+    for number in range(5):
+        start, end = end, end + size + (number < longer)
+        yield " ".join(sentences[start:end])
 
 
 def _sentences(random: np.random.Generator) -> list[str]:

@@ -15,6 +15,7 @@ from typing import cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -114,26 +115,25 @@ class Buckets:
         """Sort the rows of `tables` into buckets by their "id"; an unfinished earlier attempt is thrown away."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
-        waiting: dict[int, list[pa.Table]] = {}
+        waiting: list[pa.Table] = []
         size = 0
         for table in tables:
-            buckets = self._bucket_of(table["id"].to_pylist())
-            order = np.argsort(buckets, kind="stable")
-            found, starts = np.unique(buckets[order], return_index=True)
-            for bucket, rows in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
-                waiting.setdefault(bucket, []).append(table.take(rows))
+            waiting.append(table)
             size += table.nbytes
             if size > _BUFFER_BYTES:
                 self._flush(waiting)
                 size = 0
         self._flush(waiting)
 
-    def read(self, shard: int) -> Iterator[pa.Table]:
-        """The rows of a shard in the order of their ids, bucket by bucket."""
+    def read(self, shard: int, columns: Sequence[str], keep: pc.Expression | None = None) -> Iterator[pa.Table]:
+        """Of the rows of a shard those that `keep` is true of, by id, bucket by bucket.
+
+        columns: which to read, among them "id" and those that `keep` asks for.
+        """
         for number in range(self._ranges):
             path = self._path(shard * self._ranges + number)
             if path.exists():
-                yield _read_streams(path).sort_by("id")
+                yield _read_streams(path, columns, keep).sort_by("id")
 
     def _bucket_of(self, ids: list[str]) -> NDArray[np.int64]:
         heads = np.array([int(identifier[:8], 16) for identifier in ids], np.int64)
@@ -142,19 +142,33 @@ class Buckets:
     def _path(self, bucket: int) -> Path:
         return self._folder / f"bucket-{bucket:06d}.arrows"
 
-    def _flush(self, waiting: dict[int, list[pa.Table]]) -> None:
-        """Append what waits for each bucket as one more stream: thousands of buckets need no open files."""
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        for bucket, tables in waiting.items():
-            table = pa.concat_tables(tables).combine_chunks()
-            with open(self._path(bucket), "ab") as file, pa.ipc.new_stream(file, table.schema, options=options) as out:
-                out.write_table(table)
+    def _flush(self, waiting: list[pa.Table]) -> None:
+        """Append what waits to its buckets, one more stream in each: thousands of buckets need no open files."""
+        if not waiting:
+            return
+        buckets = np.concatenate([self._bucket_of(table["id"].to_pylist()) for table in waiting])
+        order = np.argsort(buckets, kind="stable")
+        found, starts = np.unique(buckets[order], return_index=True)
+        table = pa.concat_tables(waiting).combine_chunks()
         waiting.clear()
+        table = table.take(order)
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        for bucket, start, end in zip(found.tolist(), starts.tolist(), [*starts[1:].tolist(), len(table)], strict=True):
+            with open(self._path(bucket), "ab") as file, pa.ipc.new_stream(file, table.schema, options=options) as out:
+                out.write_table(table.slice(start, end - start))
+        del table
+        pa.default_memory_pool().release_unused()  # what was freed would stay resident, four times a buffer
 
 
-def _read_streams(path: Path) -> pa.Table:
-    tables = []
+def _read_streams(path: Path, columns: Sequence[str], keep: pc.Expression | None) -> pa.Table:
+    tables, fields_ = [], None
     with pa.OSFile(str(path)) as file:
         while file.tell() < file.size():
-            tables.append(pa.ipc.open_stream(file).read_all())
-    return pa.concat_tables(tables)
+            if fields_ is None:
+                start = file.tell()
+                schema = pa.ipc.open_stream(file).schema
+                file.seek(start)
+                fields_ = pa.ipc.IpcReadOptions(included_fields=[schema.get_field_index(name) for name in columns])
+            table = pa.ipc.open_stream(file, options=fields_).read_all()
+            tables.append(table if keep is None else table.filter(keep))
+    return pa.concat_tables(tables).select(list(columns))

@@ -26,7 +26,7 @@ from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, write_documents
 from puna.curate.audit.rejects import SAMPLES_FILE, write_samples
 from puna.curate.clean import MASKED_COLUMNS, CurateConfig
-from puna.curate.dedup.common_lines import without_common
+from puna.curate.dedup.common_lines import with_common, without_common
 from puna.curate.engines.choose import open_pool
 from puna.curate.engines.pool import Job
 from puna.curate.language.thresholds import THRESHOLDS_FILE
@@ -37,9 +37,9 @@ from puna.curate.read.records import Record, read_file
 from puna.curate.read.sources import READABLE, InputFile, list_inputs
 from puna.curate.report import make_report, show_report, summary
 from puna.curate.select import Selection, select
-from puna.curate.supply.index import INDEX_SCHEMA, check_index, corpus_parts, index_rows
+from puna.curate.supply.index import INDEX_COLUMNS, INDEX_SCHEMA, check_index, corpus_parts, index_rows
 from puna.curate.supply.ledger import make_ledger
-from puna.curate.text.words import count_words
+from puna.curate.text.words import Hashes, count_words
 
 _CHUNK_RECORDS, _CHUNK_BYTES = 256, 4_000_000
 _BATCH = 256
@@ -48,6 +48,11 @@ _KINDS = ("documents", "heldout/documents", "rejects/rejects", "index/index")
 _REJECTS = pa.schema(
     [(name, pa.string()) for name in ("id", "url", "source", "rule", "twin", "text", "date", "lang", "form")]
 )
+_DOCUMENT_COLUMNS = [
+    *("id", "text", "url", "source", "lang", "date", "locator", "form", "title", "notes", "words"),
+    *("rule", "heldout", "line_keys"),
+    *MASKED_COLUMNS,
+]
 
 
 def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
@@ -183,20 +188,21 @@ def _corpus_parts(corpus: Path, out: StageOutput) -> list[Path]:
 def _write_shard(shard: int, buckets: Buckets, selection: Selection, out: StageOutput, keep_index: bool) -> None:
     """Pass 3: the documents, held-out documents, rejects and index of one shard, sorted by id."""
     documents, heldout, rejects, index = (f"{kind}-{shard:05d}.parquet" for kind in _KINDS)
-    for name in (documents, heldout):
+    is_kept = pc.equal(pc.field("rule"), "")
+    for name, is_mine in ((documents, ~pc.field("heldout")), (heldout, pc.field("heldout"))):
         if not out.done(name):
             with out.unit(name) as unit:
-                write_documents(unit.path, _documents(buckets.read(shard), selection, name == heldout))
+                tables = buckets.read(shard, _DOCUMENT_COLUMNS, is_kept & is_mine)
+                write_documents(unit.path, _documents(tables, selection.common_lines))
     if not out.done(rejects):
         with out.unit(rejects) as unit, pq.ParquetWriter(unit.path, _REJECTS, compression="zstd") as writer:
-            for table in buckets.read(shard):
-                dropped = table.filter(pc.not_equal(table["rule"], "")).select(_REJECTS.names)
-                writer.write_table(dropped, row_group_size=max(1, len(dropped)))
+            for table in buckets.read(shard, _REJECTS.names, ~is_kept):
+                writer.write_table(table, row_group_size=max(1, len(table)))
     if keep_index and not out.done(index):
         with out.unit(index) as unit, pq.ParquetWriter(unit.path, INDEX_SCHEMA, compression="zstd") as writer:
-            for table in buckets.read(shard):
-                for batch in table.to_batches(max_chunksize=_INDEX_BATCH):
-                    rows = index_rows(batch, selection.common_lines)
+            for table in buckets.read(shard, INDEX_COLUMNS):
+                for start in range(0, len(table), _INDEX_BATCH):
+                    rows = index_rows(table.slice(start, _INDEX_BATCH), selection.common_lines)
                     writer.write_table(rows, row_group_size=max(1, len(rows)))
 
 
@@ -205,14 +211,13 @@ def _output_names(config: CurateConfig) -> list[str]:
     return [f"{kind}-{shard:05d}.parquet" for kind in kinds for shard in range(config.shards)]
 
 
-def _documents(tables: Iterator[pa.Table], selection: Selection, heldout: bool) -> Iterator[Document]:
+def _documents(tables: Iterator[pa.Table], common_lines: Hashes) -> Iterator[Document]:
     for table in tables:
-        chosen = pc.and_(pc.equal(table["rule"], ""), pc.equal(table["heldout"], heldout))
-        for batch in table.filter(chosen).to_batches(max_chunksize=_BATCH):
-            for row in batch.to_pylist():
-                if len(selection.common_lines):
-                    keys = np.frombuffer(row["line_keys"], np.uint64)
-                    row["text"] = without_common(row["text"], keys, selection.common_lines)
+        for batch in table.to_batches(max_chunksize=_BATCH):
+            is_touched = with_common(batch["line_keys"], common_lines).tolist()
+            for row, loses_lines in zip(batch.to_pylist(), is_touched, strict=True):
+                if loses_lines:
+                    row["text"] = without_common(row["text"], np.frombuffer(row["line_keys"], np.uint64), common_lines)
                     row["words"] = count_words(row["text"])
                 yield _document(row)
 

@@ -13,6 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from puna.curate.text.words import Hashes, count_words
@@ -55,6 +57,17 @@ def common_keys(keys: Iterable[Hashes], max_copies: int, folder: Path) -> Hashes
         common.append(found[counts > max_copies])
         path.unlink()
     return np.concatenate(common)
+
+
+def with_common(line_keys: pa.Array | pa.ChunkedArray, common: Hashes) -> NDArray[np.bool_]:
+    """Which of these texts hold a common line, [N]; `line_keys` has the keys of each as bytes, `common` is sorted."""
+    if not len(common):
+        return np.zeros(len(line_keys), bool)
+    keys = np.frombuffer(b"".join(line_keys.to_pylist()), np.uint64)
+    is_common = common[np.searchsorted(common, keys).clip(max=len(common) - 1)] == keys
+    ends = pc.binary_length(line_keys).to_numpy(zero_copy_only=False).cumsum() // keys.itemsize
+    found = np.r_[0, is_common.cumsum()]
+    return found[ends] > found[np.r_[0, ends[:-1]]]
 
 
 def without_common(text: str, keys: Hashes, common: Hashes) -> str:

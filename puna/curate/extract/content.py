@@ -20,9 +20,8 @@ from puna.curate.extract.hints import (
     TEASER,
 )
 from puna.curate.extract.walk import CODE, FORMULA, HEADING, ITEM, TEXT, Block, Reading
-from puna.curate.extract.weights import WEIGHTS
+from puna.curate.extract.weights import BAR, PROSE_BAR, WEIGHTS
 
-_BAR, _PROSE_BAR = 0.6, -1.4  # of log odds: chosen in cross-validation by site, as the weights are
 _NO_LOW_BAR = APART | TEASER | BYLINE | CAPTION | FIGURE_TAG | HEADER_TAG
 _FEW_BYTES, _FEW_SHARE, _NEAR_BEST, _SHORT_BYTES = 1000, 0.4, 4.0, 40
 _MOST_LINKS, _ALL_LINKS = 0.3, 0.95
@@ -40,18 +39,20 @@ def main_content(reading: Reading, title: str) -> list[Block]:
     boxes = Boxes(reading, measures)
     value = _VALUES.__getitem__
     scores = [sum(map(value, active)) if active else -math.inf for active in facts(reading, measures, boxes, title)]
-    return choose(reading, measures, boxes, scores)
+    return choose(reading, measures, boxes, scores, (BAR, PROSE_BAR))
 
 
-def choose(reading: Reading, measures: Measures, boxes: Boxes, scores: list[float]) -> list[Block]:
+def choose(
+    reading: Reading, measures: Measures, boxes: Boxes, scores: list[float], bars: tuple[float, float]
+) -> list[Block]:
     """Blocks whose log odds are above their bar; what lies between them; code and displayed formulas.
 
-    scores: log odds of each block, minus infinity of those that have no facts. The bar of prose is lower where nothing
-    speaks against it. Code and formulas are left out in <nav>, <footer> and <aside> only. Lists, rows and headings
-    between chosen blocks, in the box that holds most of the text, belong to it unless they are links.
+    scores: log odds of each block, minus infinity of those without facts. bars: log odds too, the second, lower one
+    for prose that nothing speaks against. Code and formulas are left out in <nav>, <footer> and <aside> only. Lists,
+    rows and headings between chosen blocks, in the box that holds most of the text, belong to it unless they are links.
     """
     scores = [
-        score - (_PROSE_BAR if is_prose and not boxes.path[block.box] & _NO_LOW_BAR else _BAR)
+        score - bars[is_prose and not boxes.path[block.box] & _NO_LOW_BAR]
         for score, is_prose, block in zip(scores, measures.prose, reading.blocks, strict=True)
     ]
     chosen = {number for number, score in enumerate(scores) if score > 0 and not _is_menu(number, reading, boxes)}

@@ -4,18 +4,19 @@ It holds every document that passed the rules, copies too, with its keys but wit
 Joined to a new dump by their old rows, documents and copies are the same as if all had been curated at once (tested).
 """
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from puna.base.errors import DataError
 from puna.base.files import read_json
 from puna.curate.clean import CurateConfig
-from puna.curate.dedup.common_lines import without_common
+from puna.curate.dedup.common_lines import with_common
 from puna.curate.parts import ROW_SCHEMA
 from puna.curate.text.words import Hashes
 
@@ -23,19 +24,23 @@ _DECIDED_TOGETHER = ("url:", "exact:", "near:", "outliers:", "lines:")
 """Beginnings of rules that look at all documents: what they dropped may stay beside others, and counts for others."""
 _SCHEMA = pa.schema([("final_id", pa.string()), ("rule", pa.string()), ("heldout", pa.bool_())])
 INDEX_SCHEMA = pa.unify_schemas([ROW_SCHEMA, _SCHEMA])
+INDEX_COLUMNS = [*ROW_SCHEMA.names, "record", "heldout"]
+"""Of a bucket, what `index_rows` reads."""
 _BATCH = 256
 _MUST_AGREE = ("minhash", "near_duplicates")
 
 
-def index_rows(batch: pa.RecordBatch, common_lines: Hashes) -> pa.Table:
+def index_rows(table: pa.Table, common_lines: Hashes) -> pa.Table:
     """The rows of the index among those of a bucket: `text` only where the document's has lost its common lines."""
-    rows = [row for row in batch.to_pylist() if not row["rule"] or row["rule"].startswith(_DECIDED_TOGETHER)]
-    for row in rows:
-        row["final_id"], row["id"] = row["id"], row["record"]
-        keys = np.frombuffer(row["line_keys"], np.uint64)
-        is_whole = row["rule"] or row["text"] == without_common(row["text"], keys, common_lines)
-        row["text"] = "" if is_whole else row["text"]
-    return pa.Table.from_pylist(rows, schema=INDEX_SCHEMA)
+    rule = table["rule"]
+    is_kept = pc.equal(rule, "")
+    in_index = functools.reduce(pc.or_, (pc.starts_with(rule, start) for start in _DECIDED_TOGETHER), is_kept)
+    is_touched = pc.and_(is_kept, pa.array(with_common(table["line_keys"], common_lines)))
+    renamed = {"final_id": table["id"], "id": table["record"], "text": pc.if_else(is_touched, table["text"], "")}
+    rows = pa.table(
+        [renamed[name] if name in renamed else table[name] for name in INDEX_SCHEMA.names], schema=INDEX_SCHEMA
+    )
+    return rows.filter(in_index)
 
 
 def check_index(corpus: Path, config: CurateConfig) -> None:

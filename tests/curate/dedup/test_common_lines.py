@@ -5,12 +5,14 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from puna.curate.dedup.common_lines import common_keys, line_keys, without_common
+from puna.curate.dedup.common_lines import common_keys, line_keys, with_common, without_common
 from tests.curate.pages import curate, html_page, sentences, write_warc
 
 
@@ -51,10 +53,29 @@ def test_same_lines_as_counting_written_out(tmp_path: Path) -> None:
         common = common_keys((line_keys(text, "en") for text in texts), copies, tmp_path)
         for text in texts:
             expected = [line for line in text.split("\n") if counts[line] <= copies]
+            (is_touched,) = with_common(pa.array([line_keys(text, "en").tobytes()]), common)
+            assert is_touched == (len(expected) < len(text.split("\n")))
             kept = without_common(text, line_keys(text, "en"), common)
             assert [line for line in kept.split("\n") if line] == [line for line in expected if line]
     assert without_common("a\n\n\nb", line_keys("a\n\n\nb", "en"), common_keys([], 1, tmp_path)) == "a\n\n\nb"
     assert not list(tmp_path.iterdir())
+
+
+def test_texts_with_common_lines_are_found_in_a_column_of_them() -> None:
+    texts = ["", "a\nb", "b", "", "c\n\nd", "a"]
+    column = pa.array([line_keys(text, "en").tobytes() for text in texts])
+    common = np.sort(line_keys("a\nd", "en"))
+    assert with_common(column, common).tolist() == [False, True, False, False, True, True]
+    assert with_common(pa.chunked_array([column[:2], column[2:]]), common).tolist()[1:] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert with_common(column[3:], common).tolist() == [False, True, True]
+    assert with_common(column[:0], common).tolist() == []
+    assert not with_common(column, common[:0]).any()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -93,5 +93,5 @@ def test_the_bar_is_lower_for_prose_that_nothing_speaks_against(html: str, score
     reading = read(f"<main>{PROSE * 4}</main><hr><section><p>links</p></section><section><div>{html}</div></section>")
     measures = measure(reading)
     scores = [9.0] * 4 + [-9.0, score]
-    chosen = choose(reading, measures, Boxes(reading, measures), scores)
+    chosen = choose(reading, measures, Boxes(reading, measures), scores, (0.6, -1.4))
     assert len(chosen) == 4 + is_chosen
