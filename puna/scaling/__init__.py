@@ -1,0 +1,1 @@
+"""Small runs -> predicted loss -> plan and price."""
