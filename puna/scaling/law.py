@@ -43,7 +43,7 @@ class LossLaw:
         return parameters, product / parameters
 
     def optimal_for(self, loss: float) -> tuple[float, float]:
-        """(parameters, tokens) of the least 6 N D that reaches `loss`. Raises ConfigError if it is not above the floor."""
+        """(parameters, tokens) of the least 6 N D that reaches `loss`. Raises ConfigError if none does."""
         above = self._above_floor(loss)
         # Where the two terms are optimal, alpha A / N^alpha = beta B / D^beta; so each has a fixed part of their sum.
         of_parameters = above * self.beta / (self.alpha + self.beta)
@@ -82,6 +82,6 @@ def _positive(name: str, value: float) -> float:
 
 
 CHINCHILLA = LossLaw(floor=1.69, a=406.4, alpha=0.34, b=410.7, beta=0.28)
-"""As printed by Hoffmann et al. 2022, rounded; it says far too many tokens a parameter."""
+"""As Hoffmann et al. 2022 print it, rounded; its optimum has more tokens a parameter than their other two approaches."""
 REFIT = LossLaw(floor=1.8172, a=482.01, alpha=0.3478, b=2085.43, beta=0.3658)
 """The same points fitted again by Besiroglu et al. 2024 (arXiv 2404.10102)."""
