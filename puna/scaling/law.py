@@ -82,6 +82,6 @@ def _positive(name: str, value: float) -> float:
 
 
 CHINCHILLA = LossLaw(floor=1.69, a=406.4, alpha=0.34, b=410.7, beta=0.28)
-"""As Hoffmann et al. 2022 print it, rounded; its optimum has more tokens a parameter than their other two approaches."""
+"""As Hoffmann et al. 2022 print it, rounded; its optimum has more tokens a parameter than their other two ways."""
 REFIT = LossLaw(floor=1.8172, a=482.01, alpha=0.3478, b=2085.43, beta=0.3658)
 """The same points fitted again by Besiroglu et al. 2024 (arXiv 2404.10102)."""
