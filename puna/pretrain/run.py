@@ -3,6 +3,7 @@
 shards -> pack (best fit, document mask) -> loader -> loop -> model folder + log.jsonl
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
     copies = read_copies(inputs.one("mix"), corpus) if inputs.has("mix") else None
     loader = new_loader(corpus, config, out.seed, copies)
     heldout = {name: folder for name, folder in folders.items() if (folder / "heldout" / INDEX_FILE).exists()}
-    validation = _validation(Corpus(heldout, "heldout", tokenizer.fingerprint), config) if heldout else None
+    validation = validation_of(Corpus(heldout, "heldout", tokenizer.fingerprint), config) if heldout else None
     num_steps = max(1, config.num_tokens // (config.batch_rows * config.row_tokens))
     backward = pretraining(config.micro_batch, config.loss, config.experts, reference)
     log = train(model, loader.batch, num_steps, config, out, backward, validate=validation)
@@ -110,7 +111,7 @@ def new_model(shape: ShapeConfig, tokenizer: Tokenizer, seed: int, router_bias: 
 
     Raises ConfigError if heads, key/value heads and width do not divide.
     """
-    model = Llama(_model_config(shape, tokenizer, router_bias))
+    model = Llama(model_config(shape, tokenizer, router_bias))
     model.initialise(hash64(seed, "init") >> 1, shape.init_std)
     return model
 
@@ -148,7 +149,8 @@ def adopt(folder: Path, out: StageOutput) -> None:
                 unit.path.write_bytes(file.read_bytes())
 
 
-def _model_config(shape: ShapeConfig, tokenizer: Tokenizer, router_bias: bool) -> LlamaConfig:
+def model_config(shape: ShapeConfig, tokenizer: Tokenizer, router_bias: bool = False) -> LlamaConfig:
+    """The whole shape of a model with this tokenizer. Raises ConfigError if the sizes do not fit together."""
     sizes = shape.model_dump(exclude={"init_std"})
     try:
         return LlamaConfig(vocab_size=tokenizer.vocab_size, router_bias=router_bias, **sizes)
@@ -172,7 +174,7 @@ def _first_model(config: PretrainConfig, inputs: Inputs, tokenizer: Tokenizer, s
     if len(given) > 1:
         raise ConfigError("pretrain: expected one of the inputs model and dense, came both")
     model = _load_alike(inputs.one(given[0]), tokenizer)
-    expected = _model_config(shape, tokenizer, router_bias)
+    expected = model_config(shape, tokenizer, router_bias)
     if given == ["dense"]:
         model = upcycled(model, shape.num_experts, shape.experts_per_token, hash64(seed, "routers") >> 1, router_bias)
     for name, value in expected.to_dict().items():
@@ -197,10 +199,12 @@ def _load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
     return load_model(folder)
 
 
-def _validation(corpus: Corpus, config: PretrainConfig):  # type: ignore[no-untyped-def]
-    """A function that measures the loss on a fixed set of held-back rows."""
+def validation_of(
+    corpus: Corpus, config: PretrainConfig, max_rows: int = _VALIDATION_ROWS
+) -> Callable[[nn.Module], float]:
+    """A function that measures the loss, in nats a token, on a fixed set of held-back rows."""
     loader = new_loader(corpus, config, seed=0)
-    rows = list(range(min(_VALIDATION_ROWS, loader.packing.num_rows)))
+    rows = list(range(min(max_rows, loader.packing.num_rows)))
     batches = [loader.gather(rows[i : i + config.micro_batch]) for i in range(0, len(rows), config.micro_batch)]
 
     def validate(model: nn.Module) -> float:
