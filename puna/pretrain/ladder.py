@@ -118,9 +118,7 @@ def rungs_of(config: LadderConfig, tokenizer: Tokenizer) -> list[Rung]:
     for shape in config.sizes:
         model = model_config(shape, tokenizer)
         parameters = model.num_active_parameters() - (0 if model.tied else model.vocab_size * model.dim)
-        counts: list[float] = [*config.num_tokens] or [
-            flops / (_FLOPS_PER_WEIGHT * parameters) for flops in config.flops
-        ]
+        of_budgets = [flops / (_FLOPS_PER_WEIGHT * parameters) for flops in config.flops]
         for count in config.num_tokens or of_budgets:
             made = _config(config, shape, count)
             if config.min_ratio <= made.num_tokens / parameters <= config.max_ratio:
