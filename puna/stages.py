@@ -19,6 +19,7 @@ STAGES: dict[str, Stage] = {
     "mix": Stage("puna.pretrain.mix.plan", "MixConfig", seeded=True),
     "mix-search": Stage("puna.pretrain.mix.search", "MixSearchConfig", seeded=True),
     "ladder": Stage("puna.pretrain.ladder", "LadderConfig", seeded=True),
+    "forecast": Stage("puna.scaling.forecast", "ForecastConfig", seeded=True),
     "pretrain": Stage("puna.pretrain.run", "PretrainConfig", seeded=True),
     "sft": Stage("puna.posttrain.sft", "SftConfig", seeded=True),
     "reward": Stage("puna.posttrain.reward", "RewardConfig", seeded=True),

@@ -79,6 +79,13 @@ class LlamaConfig:
         """Parameters that one token uses: `experts_per_token` experts instead of all. 12.9B of Mixtral 8x7B's 46.7B."""
         return self._count(self.experts_per_token)
 
+    def num_met_parameters(self) -> int:
+        """Those that a token meets in a product: the active ones, without an embedding that is only looked up.
+
+        The N of scaling laws, so that training costs about 6 N FLOPs a token.
+        """
+        return self.num_active_parameters() - (0 if self.tied else self.vocab_size * self.dim)
+
     def _count(self, experts: int) -> int:
         attention = 2 * self.dim * self.head_dim * (self.heads + self.kv_heads)
         router = 0 if self.num_experts == 1 else self.num_experts * (self.dim + self.router_bias)

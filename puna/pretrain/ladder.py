@@ -116,8 +116,7 @@ def rungs_of(config: LadderConfig, tokenizer: Tokenizer) -> list[Rung]:
     """The runs of a ladder, least compute first. Raises ConfigError if none is within the ratios."""
     rungs = []
     for shape in config.sizes:
-        model = model_config(shape, tokenizer)
-        parameters = model.num_active_parameters() - (0 if model.tied else model.vocab_size * model.dim)
+        parameters = model_config(shape, tokenizer).num_met_parameters()
         of_budgets = [flops / (_FLOPS_PER_WEIGHT * parameters) for flops in config.flops]
         for count in config.num_tokens or of_budgets:
             made = _config(config, shape, count)

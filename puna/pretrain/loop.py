@@ -51,13 +51,15 @@ def train(
     num_validations: int = 10,
     boundary: int = 1,
     show: tuple[str, ...] = ("loss",),
+    check: Callable[[list[dict[str, float]], int], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train `model` in place for `num_steps` batches and return the log, one row a step.
 
     A row holds step, tokens (so far), what `backward` returned, lr, grad_norm and, now and then, validation (nats).
     Checkpoints are written after multiples of `boundary` steps only: where a batch is made by the model itself (PPO),
-    a resumed run must begin with a fresh one. `show`: what of a row the live view shows. Raises RunError if the loss is
-    not a number: the last checkpoint stands.
+    a resumed run must begin with a fresh one. `show`: what of a row the live view shows. `check` is given the log and
+    the number of steps after each validation, and may end the run by raising. Raises RunError if the loss is not a
+    number: the last checkpoint stands.
     """
     prepare_machine(out.threads)
     optimizer = Optimizer(model, config)
@@ -78,6 +80,8 @@ def train(
         if validate and step in validations:
             row["validation"] = validate(model)
         log.append(row)
+        if check and "validation" in row:
+            check(log, num_steps)
         rate = learned / (time.monotonic() - started)
         shown = {name: round(row[name], 3) for name in show if name in row}
         out.progress(step, num_steps, "steps", **shown, tokens_per_s=round(rate))

@@ -20,6 +20,7 @@ from puna.base.rng import hash64
 from puna.model import Llama, LlamaConfig, load_model, save_model
 from puna.model.upcycling import upcycled
 from puna.pretrain.experts import ExpertsConfig
+from puna.pretrain.forecast import Forecast
 from puna.pretrain.loader import Loader
 from puna.pretrain.loop import LoopConfig, loss_panel, mean_loss, train
 from puna.pretrain.loss import LossConfig
@@ -57,6 +58,8 @@ class PretrainConfig(LoopConfig):
     """Settings of pretraining. `num_tokens` counts rows x row_tokens, padding included.
 
     piece_tokens: longer documents are cut into pieces of this length, several of which share a row (0: into rows).
+    forecast_patience: with the input `forecast`, how many measured losses in a row may lie above its band before the
+    run is ended (0: any number).
     """
 
     model: ShapeConfig = Field(default_factory=ShapeConfig)
@@ -66,6 +69,7 @@ class PretrainConfig(LoopConfig):
     row_tokens: int = Field(default=256, ge=8)
     piece_tokens: int = Field(default=0, ge=0)
     batch_rows: int = Field(default=16, ge=1)
+    forecast_patience: int = Field(default=0, ge=0)
 
 
 def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
@@ -73,7 +77,7 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
 
     By choice: `mix`, a plan of how often each document is learned; `model`, a model folder to go on from (with a fresh
     optimizer); `dense`, one whose feed-forward parts the experts begin as; for `loss.keep` below 1 `reference`, the one
-    that chooses tokens. All of them have the same tokenizer.
+    that chooses tokens; all of them have the same tokenizer. And `forecast`, of the held-out loss of this very run.
     """
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
     reference = _reference(config.loss, inputs, tokenizer)
@@ -86,7 +90,9 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
     validation = validation_of(Corpus(heldout, "heldout", tokenizer.fingerprint), config) if heldout else None
     num_steps = max(1, config.num_tokens // (config.batch_rows * config.row_tokens))
     backward = pretraining(config.micro_batch, config.loss, config.experts, reference)
-    log = train(model, loader.batch, num_steps, config, out, backward, validate=validation)
+    forecast = _forecast(config, inputs, model.config, num_steps, validation is not None)
+    check = (lambda log, steps: forecast.check(log, steps, config.forecast_patience)) if forecast else None
+    log = train(model, loader.batch, num_steps, config, out, backward, validate=validation, check=check)
     save_base(model, tokenizer, log, out)
     packing = loader.packing
     out.metric(
@@ -103,7 +109,11 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
     if model.config.num_experts > 1:
         out.metric(num_active_parameters=model.config.num_active_parameters())
         out.metric(**{name: log[-1][name] for name in ("balance_loss", "expert_load", "dropped")})
-    out.panels.append(loss_panel(log, "Pretraining loss"))
+    panel = loss_panel(log, "Pretraining loss")
+    if forecast:
+        out.metric(**forecast.metrics(log[-1]["validation"]))
+        panel = forecast.add_to(panel, int(log[-1]["tokens"]))
+    out.panels.append(panel)
 
 
 def new_model(shape: ShapeConfig, tokenizer: Tokenizer, seed: int, router_bias: bool = False) -> Llama:
@@ -129,6 +139,20 @@ def new_loader(
     if copies is not None:
         check_enough(config.num_tokens, loader.packing.num_rows * config.row_tokens)
     return loader
+
+
+def _forecast(
+    config: PretrainConfig, inputs: Inputs, shape: LlamaConfig, num_steps: int, is_measured: bool
+) -> Forecast | None:
+    if not inputs.has("forecast"):
+        if config.forecast_patience:
+            raise ConfigError("pretrain.forecast_patience: expected the input forecast with it, came none")
+        return None
+    if not is_measured:
+        raise ConfigError("pretrain: expected held-out tokens with the input forecast, came none")
+    return Forecast.load(
+        inputs.one("forecast"), shape.num_met_parameters(), num_steps * config.batch_rows * config.row_tokens
+    )
 
 
 def save_base(model: Llama, tokenizer: Tokenizer, log: list[dict[str, float]], out: StageOutput) -> None:
