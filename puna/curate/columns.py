@@ -1,6 +1,6 @@
 """What has to be known of every row at once, without the texts: numbers in memory, keys of copies in files.
 
-About 60 bytes a row are held, whatever the size of its text, and several times that while keys are sorted.
+About 70 bytes a row are held, whatever the size of its text, and 40 more while keys are sorted.
 
 N rows of all parts, M of them candidates: rows that no rule dropped.
 """
@@ -14,6 +14,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from puna.curate.dedup.twins import Numbers, crowded, first_equal
@@ -31,18 +32,12 @@ def rule_group(rule: str) -> str:
 
 
 class Codes:
-    """A column of few different strings: `names`, and for each row the number of its name, [N]."""
+    """A column of few different strings: `names`, and `of_row`, for each row the number of its name, [N]."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_rows: int) -> None:
         self.names: list[str] = []
         self._numbers: dict[str, int] = {}
-        self._blocks: list[NDArray[np.int32]] = []
-
-    @property
-    def of_row(self) -> NDArray[np.int32]:
-        if len(self._blocks) != 1:
-            self._blocks = [np.concatenate([np.zeros(0, np.int32), *self._blocks])]
-        return self._blocks[0]
+        self.of_row = np.zeros(num_rows, np.int32)
 
     def number(self, name: str) -> int:
         """The number of a name, a new one if it has none yet."""
@@ -51,12 +46,12 @@ class Codes:
             self.names.append(name)
         return self._numbers[name]
 
-    def append(self, column: pa.ChunkedArray, group: bool) -> None:
-        """Rows of one more part; group: without the details of a rule."""
+    def fill(self, rows: slice, column: pa.ChunkedArray, group: bool) -> None:
+        """The rows of one part; group: without the details of a rule."""
         encoded = column.combine_chunks().dictionary_encode()
         names = [rule_group(name) if group else name for name in encoded.dictionary.to_pylist()]
         numbers = np.array([self.number(name) for name in names], np.int32)
-        self._blocks.append(numbers[encoded.indices.to_numpy(zero_copy_only=False)])
+        self.of_row[rows] = numbers[encoded.indices.to_numpy(zero_copy_only=False)]
 
     def order(self) -> NDArray[np.int32]:
         """For each number the place of its name in alphabetical order."""
@@ -74,26 +69,27 @@ class Columns:
 
     def __init__(self, parts: Sequence[Path], folder: Path):
         self._parts, self._folder = parts, folder
-        self.source, self.lang, self.rule = Codes(), Codes(), Codes()
+        # Every array is made once and filled: blocks to be joined at the end would be held twice, and lie in the way.
+        sizes = [pq.read_metadata(part).num_rows for part in parts]
+        self.starts = np.cumsum([0, *sizes])
+        count = int(self.starts[-1])
+        self.source, self.lang, self.rule = Codes(count), Codes(count), Codes(count)
         self.rule.number("")
         self.bytes_of_source: Counter[str] = Counter()
-        numbers: dict[str, list[NDArray[np.int32]]] = {name: [] for name in _NUMBERS}
-        ids, sizes = [np.zeros((0, 2), np.uint64)], [0]
+        self.ids = np.empty((count, 2), np.uint64)
+        self.words_seen, self.words_extracted, self.words = (np.empty(count, np.int32) for _ in _NUMBERS)
         with _KeyFiles(folder) as files:
-            for table in read_parts(parts, ("id", "bytes_in", *_NUMBERS, *_CODED, *_KEYS)):
-                ids.append(_numbers_of(table["id"].to_pylist()))
-                sizes.append(len(table))
+            tables = read_parts(parts, ("id", "bytes_in", *_NUMBERS, *_CODED, *_KEYS))
+            for start, size, table in zip(self.starts.tolist(), sizes, tables, strict=False):
+                rows = slice(start, start + size)
+                self.ids[rows] = _numbers_of(table["id"].to_pylist())
                 sums = table.group_by("source").aggregate([("bytes_in", "sum")]).to_pydict()
                 self.bytes_of_source.update(dict(zip(sums["source"], sums["bytes_in_sum"], strict=True)))
                 for name in _NUMBERS:
-                    numbers[name].append(table[name].to_numpy().astype(np.int32))
+                    getattr(self, name)[rows] = table[name].to_numpy()
                 for name in _CODED:
-                    getattr(self, name).append(table[name], group=name == "rule")
+                    getattr(self, name).fill(rows, table[name], group=name == "rule")
                 files.append(table.filter(pc.equal(table["rule"], "")))
-        self.ids = np.concatenate(ids)
-        ids.clear()  # or they would be held twice while copies are numbered
-        self.words_seen, self.words_extracted, self.words = (np.concatenate(numbers.pop(name)) for name in _NUMBERS)
-        self.starts = np.cumsum(sizes)
         self.candidates = np.flatnonzero(self.rule.of_row == self.rule.number(""))
         self.copies = self._copies()
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 _BUCKET_BYTES = 32_000_000
-_BUFFER_BYTES = 64_000_000
+_BUFFER_BYTES = 32_000_000
 _MAX_BUCKETS = 1024
 _SECONDS = b"seconds"
 

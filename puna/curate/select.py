@@ -15,7 +15,7 @@ from puna.base.errors import DataError
 from puna.base.rng import hash64
 from puna.curate.clean import LINE_RULES, MASKED_COLUMNS, CurateConfig
 from puna.curate.columns import Columns
-from puna.curate.dedup.common_lines import common_keys
+from puna.curate.dedup.common_lines import common_keys, common_words
 from puna.curate.dedup.twins import Numbers, best_of, crowded, first_equal, near_heads
 from puna.curate.holdout import choose_heldout
 from puna.curate.outliers import Corpus, count, score
@@ -58,7 +58,7 @@ class Selection:
         self.rules = columns.rule.of_row.copy()
         self.twins = np.full(len(columns), _NO_TWIN, np.int64)
         self.heldout = np.zeros(len(columns), bool)
-        self.words = columns.words.astype(np.int64)
+        self.words = columns.words.copy()
         self.common_lines: Hashes = np.zeros(0, np.uint64)
         self.details: dict[int, str] = {}
         self.corpus: Corpus | None = None
@@ -221,9 +221,7 @@ def _take_lines(parts: list[Path], config: CurateConfig, selection: Selection, f
     keys = (np.frombuffer(b"".join(column.to_pylist()), np.uint64) for _, (column,) in lines("line_keys"))
     selection.common_lines = common_keys(keys, config.max_line_copies, folder)
     for rows, (line_keys, line_words) in lines("line_keys", "line_words"):
-        for row, mine, number in zip(rows.tolist(), line_keys.to_pylist(), line_words.to_pylist(), strict=True):
-            is_common = np.isin(np.frombuffer(mine, np.uint64), selection.common_lines)
-            selection.words[row] -= int(np.frombuffer(number, np.int32)[is_common].sum())
+        selection.words[rows] -= common_words(line_keys, line_words, selection.common_lines)
 
 
 def _funnel(selection: Selection, config: CurateConfig, decontaminated: bool) -> list[dict[str, Any]]:

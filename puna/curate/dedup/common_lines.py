@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ _DIGIT, _OTHER = re.compile(r"\d"), re.compile(r"(?:[^\w\n]|_)+")
 _LOWER = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789", b"abcdefghijklmnopqrstuvwxyz000000000")
 _ASCII_OTHERS = bytes(code for code in range(128) if not chr(code).isalnum() and chr(code) != "\n")
 _FILE_BITS = 5
+Column: TypeAlias = pa.Array | pa.ChunkedArray
 _NEVER = 0
 """The key of a line that says nothing."""
 
@@ -59,15 +61,30 @@ def common_keys(keys: Iterable[Hashes], max_copies: int, folder: Path) -> Hashes
     return np.concatenate(common)
 
 
-def with_common(line_keys: pa.Array | pa.ChunkedArray, common: Hashes) -> NDArray[np.bool_]:
+def with_common(line_keys: Column, common: Hashes) -> NDArray[np.bool_]:
     """Which of these texts hold a common line, [N]; `line_keys` has the keys of each as bytes, `common` is sorted."""
-    if not len(common):
-        return np.zeros(len(line_keys), bool)
+    return _sums(line_keys, _are_common(line_keys, common)) > 0
+
+
+def common_words(line_keys: Column, line_words: Column, common: Hashes) -> NDArray[np.int64]:
+    """How many words of each of these texts stand in common lines, [N]; `line_words` has those of all lines."""
+    words = np.frombuffer(b"".join(line_words.to_pylist()), np.int32)
+    return _sums(line_keys, np.where(_are_common(line_keys, common), words, 0))
+
+
+def _are_common(line_keys: Column, common: Hashes) -> NDArray[np.bool_]:
+    """Of every line of all texts."""
     keys = np.frombuffer(b"".join(line_keys.to_pylist()), np.uint64)
-    is_common = common[np.searchsorted(common, keys).clip(max=len(common) - 1)] == keys
-    ends = pc.binary_length(line_keys).to_numpy(zero_copy_only=False).cumsum() // keys.itemsize
-    found = np.r_[0, is_common.cumsum()]
-    return found[ends] > found[np.r_[0, ends[:-1]]]
+    if not len(common):
+        return np.zeros(len(keys), bool)
+    return common[np.searchsorted(common, keys).clip(max=len(common) - 1)] == keys
+
+
+def _sums(line_keys: Column, values: NDArray[Any]) -> NDArray[np.int64]:
+    """The sum over the lines of each text, [N]."""
+    ends = pc.binary_length(line_keys).to_numpy(zero_copy_only=False).cumsum() // np.dtype(np.uint64).itemsize
+    totals = np.r_[0, values.cumsum(dtype=np.int64)]
+    return np.diff(totals[np.r_[0, ends]])
 
 
 def without_common(text: str, keys: Hashes, common: Hashes) -> str:

@@ -86,16 +86,12 @@ def first_equal(keys: NDArray[np.uint64]) -> Numbers:
     """For each key, [N] or [N, W], the place of the first equal one, [N]."""
     if not len(keys):
         return np.zeros(0, np.int64)
-    columns = keys.reshape(len(keys), -1).T
-    order = np.lexsort(columns)  # stable: equal keys keep their order
-    starts = np.zeros(len(keys), bool)
-    starts[0] = True
-    for column in columns:  # one at a time: memory is short where keys are many
-        ordered = column[order]
-        starts[1:] |= ordered[1:] != ordered[:-1]
-    heads = np.empty(len(keys), np.int64)
-    heads[order] = order[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
-    return heads
+    columns = keys.reshape(len(keys), -1)
+    order = np.argsort(columns[:, 0], kind="stable")
+    for start, end in _mixed_runs(columns, order):  # equal in the first column alone
+        run = order[start:end]
+        order[start:end] = run[np.lexsort(columns[run].T)]
+    return _heads(columns, order)  # type: ignore[no-any-return]
 
 
 def near_heads(bands: Iterable[Hashes], count: int) -> Numbers:
@@ -134,6 +130,41 @@ def _hash_rows(rows):  # type: ignore[no-untyped-def]
             value = mix(value + mix(np.uint64(rows[number, place]) + np.uint64(place)))
         keys[number] = value
     return keys
+
+
+@njit(cache=True, nogil=True)
+def _mixed_runs(keys, order):  # type: ignore[no-untyped-def]
+    """Runs [start, end) of rows in this order that agree in the first column and not in all."""
+    found = [(0, 0)][:0]
+    start, is_mixed = 0, False
+    for place in range(1, len(order) + 1):
+        if place == len(order) or keys[order[place], 0] != keys[order[start], 0]:
+            if is_mixed:
+                found.append((start, place))
+            start, is_mixed = place, False
+        elif not is_mixed:
+            is_mixed = not _same(keys, order[place], order[start])
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _heads(keys, order):  # type: ignore[no-untyped-def]
+    """Of each row the first in this order that is equal; equal ones are neighbours. No arrays but the result."""
+    heads = np.empty(len(order), np.int64)
+    head = order[0]
+    for row in order:
+        if not _same(keys, row, head):
+            head = row
+        heads[row] = head
+    return heads
+
+
+@njit(cache=True, nogil=True)
+def _same(keys, a, b):  # type: ignore[no-untyped-def]
+    equal = True
+    for column in range(keys.shape[1]):
+        equal &= keys[a, column] == keys[b, column]
+    return equal
 
 
 @njit(cache=True, nogil=True)

@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from puna.curate.dedup.common_lines import common_keys, line_keys, with_common, without_common
+from puna.curate.dedup.common_lines import (
+    common_keys,
+    common_words,
+    line_keys,
+    line_words,
+    with_common,
+    without_common,
+)
+from puna.curate.text.words import count_words
 from tests.curate.pages import curate, html_page, sentences, write_warc
 
 
@@ -55,6 +63,9 @@ def test_same_lines_as_counting_written_out(tmp_path: Path) -> None:
             expected = [line for line in text.split("\n") if counts[line] <= copies]
             (is_touched,) = with_common(pa.array([line_keys(text, "en").tobytes()]), common)
             assert is_touched == (len(expected) < len(text.split("\n")))
+            keys, words = (pa.array([of(text).tobytes()]) for of in (lambda one: line_keys(one, "en"), line_words))
+            lost = sum(count_words(line) for line in text.split("\n") if counts[line] > copies)
+            assert common_words(keys, words, common).tolist() == [lost]
             kept = without_common(text, line_keys(text, "en"), common)
             assert [line for line in kept.split("\n") if line] == [line for line in expected if line]
     assert without_common("a\n\n\nb", line_keys("a\n\n\nb", "en"), common_keys([], 1, tmp_path)) == "a\n\n\nb"

@@ -71,6 +71,12 @@ def test_groups_against_a_dictionary(keys: list[int], draw: random.Random) -> No
     assert best_of(heads, np.array(ranks, int)).tolist() == [best[key] for key in keys]
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 1)), max_size=40))
+def test_the_first_equal_of_keys_of_several_numbers(keys: list[tuple[int, int, int]]) -> None:
+    heads = first_equal(np.array(keys, np.uint64).reshape(-1, 3))
+    assert heads.tolist() == [keys.index(key) for key in keys]
+
+
 def test_exact_copies_differ_at_most_in_case_and_space() -> None:
     texts = ["One two.\n\nThree", "one  TWO. three", "one two, three"]
     assert [text_key(text) == text_key(texts[0]) for text in texts] == [True, True, False]
