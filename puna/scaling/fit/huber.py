@@ -45,7 +45,7 @@ def descend(
     theta = np.array(start, np.float64)
     weights = np.broadcast_to(weights, (len(theta), len(target)))
     with np.errstate(all="ignore"):  # a trial step may leave where the model is finite; it is then refused
-        values, jacobian = model(theta)
+        values, jacobian = (np.array(one) for one in model(theta))
         losses = (weights * huber(target - values, delta)).sum(-1)
         losses = np.where(np.isfinite(losses), losses, np.inf)
         soft, damping = np.ones(len(theta)), np.full(len(theta), 1e-3)

@@ -71,7 +71,7 @@ class Surface:
         return log_n - log_n.mean(), log_d - log_d.mean()
 
 
-def project(basis: Float64, losses: Float64, delta: float, rounds: int = 20) -> tuple[Float64, Float64]:
+def project(basis: Float64, losses: Float64, delta: float, rounds: int = 6) -> tuple[Float64, Float64]:
     """(coefficients of 0 or more [G, C], errors [G]) of losses [P] on each basis [G, P, C], Huber in log losses."""
     relative = basis / losses[:, None]
     weights = np.ones(basis.shape[:2])
