@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "pretrain": {"tokenizer", "model"},
     "evals": {"engine", "verify", "tokenizer", "curate", "model"},
     "export": {"tokenizer", "model"},
+    "scaling": {"model"},
     "posttrain": {"pretrain", "engine", "evals", "verify", "tokenizer", "model"},
 }
 SEES_EVERYTHING = {"stages", "cli", "__main__", "__init__"}
