@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "verify": set(),
     "tokenizer": set(),
     "model": set(),
+    "scaling": {"model"},
     "curate": {"tokenizer"},
     "engine": {"tokenizer", "model"},
     "pretrain": {"tokenizer", "model"},
