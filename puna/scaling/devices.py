@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from puna.base.doctor import examine
 from puna.base.errors import ConfigError
 from puna.scaling.numbers import positive
 
@@ -53,9 +52,14 @@ class Device:
         return "bf16" if "bf16" in self.peak_flops else "fp32"
 
 
-def find_device(name: str, examine: Callable[[], Mapping[str, Any]] = examine) -> Device:
-    """A device of the table, whatever the case of its name, or "this" machine. Raises ConfigError for another."""
+def find_device(name: str, examine: Callable[[], Mapping[str, Any]] | None = None) -> Device:
+    """A device of the table, whatever the case of its name, or "this" machine. Raises ConfigError for another.
+
+    examine: measures this machine; `puna.base.doctor.examine` if it is left out.
+    """
     if name.lower() == "this":
+        if examine is None:
+            from puna.base.doctor import examine
         return this_machine(examine())
     for known, device in DEVICES.items():
         if known.lower() == name.lower():

@@ -10,7 +10,7 @@ T tokens of a sequence, M micro-batches of a step on each data rank, V stages of
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from puna.base.errors import ConfigError
@@ -88,7 +88,7 @@ def best_layout(
     fitting = list(_fitting(config, device, gpus, sequence, batch_rows, optimizer))
     if not fitting:
         raise ConfigError(_what_is_missing(config, device, gpus, sequence, batch_rows, optimizer))
-    return max(fitting, key=lambda layout: (layout.tokens_per_second, -sum(_sizes(layout.split)[:3])))
+    return max(fitting, key=lambda layout: _preference(layout, sequence))
 
 
 def estimate(
@@ -129,6 +129,12 @@ def fewest_gpus(
             return gpus
         gpus *= 2
     return None
+
+
+def _preference(layout: Layout, sequence: int) -> tuple[float, float, float]:
+    """Faster first; of those within 0.1% larger products, up to a size that keeps a device busy; then less memory."""
+    busy = min(layout.micro_batch * sequence, _SHORTEST_CHUNK)
+    return round(math.log(layout.tokens_per_second), 3), busy, -layout.memory.peak
 
 
 def _what_is_missing(
@@ -179,8 +185,9 @@ def _candidates(
                     continue
                 rows = max(1, round(batch_rows / data))
                 for reshard in (False, True) if data * context > 1 else (False,):
-                    split = Split(tensor, context, pipeline, data, reshard, 1)
-                    split = Split(tensor, context, pipeline, data, reshard, stage_layers(config, split))
+                    split = Split(tensor, context, pipeline, data, reshard)
+                    if pipeline > 1:
+                        split = replace(split, stages=stage_layers(config, split))
                     for micro_batch in _powers(min(rows, _MAX_MICRO_BATCH)):
                         micro_batches = max(1, round(rows / micro_batch))
                         if pipeline > 1 and micro_batches < pipeline:

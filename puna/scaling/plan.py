@@ -139,7 +139,7 @@ class Plan:
 
     config: LlamaConfig
     num_parameters: int
-    num_tokens: float
+    num_tokens: int
     epochs: float
     flops: float
     count: str
@@ -302,7 +302,7 @@ def _check_given(budget: Budget, work: Workload) -> None:
 def _written(
     budget: Budget, law: LossLaw, work: Workload, bootstrap: Sequence[LossLaw], draft: _Draft, mfu: float
 ) -> Plan:
-    config, tokens, demand, layout = draft.config, draft.tokens, work.demand, draft.layout
+    config, tokens, demand, layout = draft.config, round(draft.tokens), work.demand, draft.layout
     size, gpus = config.num_parameters(), layout.split.gpus
     flops = tokens * training_flops(config, work.sequence, work.count)
     serve_flops = demand.serve_tokens * forward_flops(config, work.sequence, work.count)
