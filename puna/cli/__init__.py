@@ -11,7 +11,7 @@ import typer
 
 from puna import __version__
 from puna.base.errors import PunaError
-from puna.cli import machine, models, recipes, runs, tokenizer
+from puna.cli import machine, models, recipes, runs, scaling, tokenizer
 
 app = typer.Typer(
     name="puna",
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 tokenizer_app = typer.Typer(no_args_is_help=True, help="Train, use, measure and expand tokenizers.")
 app.add_typer(tokenizer_app, name="tokenizer")
+scaling_app = typer.Typer(no_args_is_help=True, help="Plan training runs and predict their loss.")
+app.add_typer(scaling_app, name="scaling")
 
 # In the order of `puna --help`.
 for verb in (
@@ -46,6 +48,8 @@ for verb in (
     app.command()(verb)
 for sub_verb in (tokenizer.train, tokenizer.encode, tokenizer.decode, tokenizer.measure, tokenizer.expand):
     tokenizer_app.command()(sub_verb)
+for sub_verb in (scaling.plan, scaling.predict):
+    scaling_app.command()(sub_verb)
 
 
 def main() -> None:

@@ -19,12 +19,12 @@ MAY_IMPORT = {
     "verify": set(),
     "tokenizer": set(),
     "model": set(),
+    "scaling": {"model"},
     "curate": {"tokenizer"},
     "engine": {"tokenizer", "model"},
     "pretrain": {"tokenizer", "model"},
     "evals": {"engine", "verify", "tokenizer", "curate", "model"},
     "export": {"tokenizer", "model"},
-    "scaling": {"model"},
     "posttrain": {"pretrain", "engine", "evals", "verify", "tokenizer", "model"},
 }
 SEES_EVERYTHING = {"stages", "cli", "__main__", "__init__"}
