@@ -2,7 +2,7 @@
 
     name: nano
     seed: 0
-    variables: {data: null}           # filled by --set data=DIR, used as ${data}
+    variables: {data: null}           # filled by --set data=DIR, used as ${data}; of a mapping --set shape.dim=64
     mesh: {threads: auto}             # on what it runs; never part of a fingerprint
     stages:
       curate: {kind: curate, inputs: {crawl: "${data}/web-warc"}, config: {languages: [en]}}
@@ -161,7 +161,7 @@ def _merged(below: Any, above: Any) -> Any:
 
 
 def _with_setting(values: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
-    """Lay one dotted setting over the recipe: a stage's setting, a variable, or a top-level key."""
+    """Lay one dotted setting over the recipe: a stage's setting, a variable or a key of it, or a top-level key."""
     stages, variables = values.get("stages") or {}, values.get("variables") or {}
     parts = name.split(".")
     head = parts[0]
@@ -170,8 +170,9 @@ def _with_setting(values: dict[str, Any], name: str, value: Any) -> dict[str, An
     rest = parts[head.count(".") + 1 :]
     if head in stages and rest:
         return {**values, "stages": {**stages, head: _with_stage_setting(stages[head] or {}, rest, value, name)}}
-    if head in variables and not rest:
-        return {**values, "variables": {**variables, head: value}}
+    if head in variables:
+        _check_mapping(variables, [head, *rest], name)
+        return {**values, "variables": _set_path(variables, [head, *rest], value)}
     if head in ("seed", "name", "mesh", "rounds"):
         return _set_path(values, [head, *rest], value)
     known = [*(f"{stage}." for stage in stages), *variables, "seed", "name", "mesh.threads", "rounds"]
@@ -201,6 +202,16 @@ def _with_block_setting(stages: dict[str, Any], path: list[str], value: Any, nam
             f"came {block}.{stage}{did_you_mean(stage, stages)}; stages of the block: {', '.join(stages)}"
         )
     return {**stages, stage: _with_stage_setting(stages[stage] or {}, rest, value, name)}
+
+
+def _check_mapping(variables: dict[str, Any], path: list[str], name: str) -> None:
+    """Raises ConfigError if a key is to be set in what is no mapping: a variable, or a value below one."""
+    place: Any = variables
+    for depth, key in enumerate(path[:-1], 1):
+        place = place.get(key, {})
+        if not isinstance(place, dict):
+            above = ".".join(path[:depth])
+            raise ConfigError(f"--set {name}: expected {above} to be a mapping, came {place!r}; set {above} as a whole")
 
 
 def _set_path(values: Any, path: list[str], value: Any) -> dict[str, Any]:

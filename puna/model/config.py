@@ -1,6 +1,7 @@
 """The shape of a Llama, and how many parameters it has before any is made."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 from puna.base.errors import ConfigError
@@ -98,6 +99,27 @@ class LlamaConfig:
         return asdict(self)
 
 
+def shrunk(config: LlamaConfig, scale: float) -> LlamaConfig:
+    """A narrower model of as many layers: dim, heads, kv_heads and ffn_dim times `scale`, rounded down.
+
+    Key/value heads shrink first and each keeps its number of query heads; the width is then the next multiple of the
+    heads below dim * scale that leaves head_dim even, and at least 2 a head. So a larger scale never gives less of
+    anything, and any scale gives a model that can be made.
+
+    Raises ConfigError for a scale outside (0, 1] or a head_dim that is not dim / heads.
+    """
+    if not 0 < scale <= 1:
+        raise ConfigError(f"model.scale: expected above 0 and at most 1, came {scale}")
+    if config.head_dim * config.heads != config.dim:
+        raise ConfigError(f"model.head_dim: expected dim / heads to shrink a model, came {config.head_dim}")
+    share = Fraction(scale).limit_denominator(10**9)  # 1/3, and not the binary fraction just below it
+    kv_heads = max(1, int(config.kv_heads * share))
+    heads = config.heads // config.kv_heads * kv_heads
+    head_dim = 2 * max(1, int(config.dim * share / (2 * heads)))
+    ffn_dim = max(1, int(config.ffn_dim * share))
+    return replace(config, dim=heads * head_dim, heads=heads, kv_heads=kv_heads, ffn_dim=ffn_dim, head_dim=head_dim)
+
+
 def _check_rope_scaling(scaling: dict[str, Any]) -> None:
     kind = scaling.get("rope_type", scaling.get("type"))
     if kind != "llama3":
@@ -126,3 +148,13 @@ PRESETS: dict[str, LlamaConfig] = {
     "405B": LlamaConfig(dim=16384, layers=126, heads=128, ffn_dim=53248, tied=False, **_LONG),
 }
 """`nano` of this project, and Llama 3.2 1B and 3B, Llama 3.1 8B, 70B and 405B as published."""
+
+
+def before_long_context(config: LlamaConfig) -> LlamaConfig:
+    """The shape as it was pretrained: without RoPE scaling, and with the positions there were before it (8192).
+
+    Llama 3's stages of long context come after that (section 3.4.2); 3.1 and 3.2 publish what came out of them.
+    """
+    if config.rope_scaling is None:
+        return config
+    return replace(config, rope_scaling=None, max_position=config.rope_scaling["original_max_position_embeddings"])

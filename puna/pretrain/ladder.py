@@ -55,7 +55,7 @@ class LadderConfig(Config):
         if min([*self.num_tokens, *self.flops]) <= 0:
             raise ValueError(f"expected numbers above 0, came {min([*self.num_tokens, *self.flops])}")
         if len({_shape_name(size) for size in self.sizes}) < len(self.sizes):
-            raise ValueError("sizes: expected shapes that differ in width or layers, came one twice")
+            raise ValueError("sizes: expected shapes that differ in width, layers or scale, came one twice")
         return self
 
 
@@ -134,7 +134,7 @@ def _config(config: LadderConfig, shape: ShapeConfig, num_tokens: float) -> Pret
     base = config.train
     batch = base.batch_rows * base.row_tokens
     num_steps = max(1, round(num_tokens / batch))
-    width = shape.dim / base.model.dim
+    width = shape.dim * shape.scale / (base.model.dim * base.model.scale)
     warmup = min(base.schedule.warmup_steps, num_steps // 10)
     changes = {
         "model": shape,
@@ -151,7 +151,7 @@ def _num_steps(config: PretrainConfig) -> int:
 
 
 def _shape_name(shape: ShapeConfig) -> str:
-    return f"{shape.dim}x{shape.layers}"
+    return f"{shape.dim}x{shape.layers}" + (f"x{shape.scale:g}" if shape.scale < 1 else "")
 
 
 def _result(rung: Rung, epoch_batches: float, log: list[dict[str, float]], seconds: float) -> dict[str, Any]:

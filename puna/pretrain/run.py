@@ -5,19 +5,21 @@ shards -> pack (best fit, document mask) -> loader -> loop -> model folder + log
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 
-from puna.base.config import Config
+from puna.base.config import Config, did_you_mean
 from puna.base.errors import ConfigError
 from puna.base.files import refusing_full_disk
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import write_jsonl
 from puna.base.rng import hash64
 from puna.model import Llama, LlamaConfig, load_model, save_model
+from puna.model.config import PRESETS, before_long_context, shrunk
 from puna.model.upcycling import upcycled
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.forecast import Forecast
@@ -37,10 +39,14 @@ _VALIDATION_ROWS = 64
 class ShapeConfig(Config):
     """The shape of the model; the vocabulary is the tokenizer's. Defaults: the nano model, 1.0M parameters.
 
+    preset: one of `PRESETS` ("8B"), which gives all sizes that are not set here, as they were before long context: no
+    RoPE scaling, 8192 positions. scale: below 1 a narrower model of as many layers (`shrunk`), to try a recipe with.
     init_std: of the weights at the start. 0.02 suits widths of thousands; about 0.7 / sqrt(dim) learns faster at 128.
     num_experts: feed-forward parts of a layer, each of `ffn_dim`; with more than one a token uses `experts_per_token`.
     """
 
+    preset: str = ""
+    scale: float = Field(default=1.0, gt=0, le=1)
     dim: int = Field(default=128, ge=8)
     layers: int = Field(default=4, ge=1)
     heads: int = Field(default=4, ge=1)
@@ -52,6 +58,23 @@ class ShapeConfig(Config):
     init_std: float = Field(default=0.02, gt=0)
     num_experts: int = Field(default=1, ge=1)
     experts_per_token: int = Field(default=1, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_by_preset(cls, values: Any) -> Any:
+        name = values.get("preset") if isinstance(values, dict) else None
+        if not isinstance(name, str) or name not in PRESETS:
+            return values
+        sizes = before_long_context(PRESETS[name]).to_dict()
+        return {field: sizes[field] for field in cls.model_fields if field in sizes} | values
+
+    @field_validator("preset")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name and name not in PRESETS:
+            near = did_you_mean(name.upper(), PRESETS).removeprefix("; ")
+            raise ValueError(f"one of {', '.join(PRESETS)}{f' ({near})' if near else ''}")
+        return name
 
 
 class PretrainConfig(LoopConfig):
@@ -175,9 +198,9 @@ def adopt(folder: Path, out: StageOutput) -> None:
 
 def model_config(shape: ShapeConfig, tokenizer: Tokenizer, router_bias: bool = False) -> LlamaConfig:
     """The whole shape of a model with this tokenizer. Raises ConfigError if the sizes do not fit together."""
-    sizes = shape.model_dump(exclude={"init_std"})
+    sizes = shape.model_dump(exclude={"preset", "scale", "init_std"})
     try:
-        return LlamaConfig(vocab_size=tokenizer.vocab_size, router_bias=router_bias, **sizes)
+        return shrunk(LlamaConfig(vocab_size=tokenizer.vocab_size, router_bias=router_bias, **sizes), shape.scale)
     except ValueError as error:
         raise ConfigError(f"pretrain.model: {error}") from None
 

@@ -55,6 +55,46 @@ def test_errors_in_one_line(tmp_path: Path, settings: dict[str, object], message
         Recipe.load(_write(tmp_path, base=BASE) / "base.yaml", settings)
 
 
+SHAPES = """
+name: shapes
+variables: {model: {size: {dim: 64}, preset: 8B}, data: null, crawl: web}
+stages:
+  train: {kind: pretrain, inputs: {tokens: "${crawl}"}, config: {model: "${model}"}}
+  anneal: {kind: pretrain, inputs: {tokens: "${crawl}"}, config: {model: "${model}", lr: 1}}
+"""
+
+
+def test_a_key_of_a_variable_is_set_wherever_the_variable_stands(tmp_path: Path) -> None:
+    path = _write(tmp_path, shapes=SHAPES) / "shapes.yaml"
+    recipe = Recipe.load(path, {"model.scale": 0.5, "model.size.dim": 32, "model.deep.er": 1, "anneal.model.scale": 1})
+    model = {"size": {"dim": 32}, "preset": "8B", "scale": 0.5, "deep": {"er": 1}}
+    assert recipe.stages["train"].config["model"] == model
+    assert recipe.variables["model"] == model
+    assert Recipe.load(path, {"model": {"dim": 4}}).stages["train"].config == {"model": {"dim": 4}}
+
+
+def test_a_recipe_that_extends_changes_a_key_of_a_variable(tmp_path: Path) -> None:
+    mine = "extends: shapes.yaml\nname: mine\nvariables: {model: {preset: 1B}}"
+    recipe = Recipe.load(_write(tmp_path, shapes=SHAPES, mine=mine) / "mine.yaml", {"model.scale": 0.5})
+    assert recipe.stages["train"].config["model"] == {"size": {"dim": 64}, "preset": "1B", "scale": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("crawl.part", "--set crawl.part: expected crawl to be a mapping, came 'web'; set crawl as a whole"),
+        ("data.part", "--set data.part: expected data to be a mapping, came None; set data as a whole"),
+        (
+            "model.preset.x",
+            "--set model.preset.x: expected model.preset to be a mapping, came '8B'; set model.preset as",
+        ),
+    ],
+)
+def test_a_key_of_what_is_no_mapping_is_refused(tmp_path: Path, setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Recipe.load(_write(tmp_path, shapes=SHAPES) / "shapes.yaml", {setting: 1})
+
+
 def test_until_and_its_error(tmp_path: Path) -> None:
     recipe = Recipe.load(_write(tmp_path, base=BASE) / "base.yaml", {"data": "x"})
     assert list(recipe.until("curate").stages) == ["curate"]

@@ -8,13 +8,14 @@ import pytest
 import torch
 import transformers
 
+from puna.base.config import validate
 from puna.base.errors import ConfigError, DataError
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_jsonl, write_documents
 from puna.model import Llama, LlamaConfig, load_model, save_model
 from puna.pretrain.mix.plan import MixConfig
 from puna.pretrain.mix.plan import run as make_mix
-from puna.pretrain.run import PretrainConfig, run
+from puna.pretrain.run import PretrainConfig, ShapeConfig, new_model, run
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.bpe import special_ids, split_pattern
 from puna.tokenizer.shards import TokensConfig
@@ -152,3 +153,40 @@ def test_a_model_of_another_tokenizer_is_refused(inputs: dict[str, Path], tmp_pa
     ):
         with pytest.raises(ConfigError, match="expected a model with the tokenizer of this stage"):
             pretrained(changed, tmp_path / uses[0], uses, **settings)
+
+
+def test_a_preset_gives_every_size_that_is_not_set() -> None:
+    """Llama 3 8B as it was pretrained (paper, table 3): 8192 positions, no RoPE scaling."""
+    shape = ShapeConfig(preset="8B", layers=2, init_std=0.01)
+    sizes = {"dim": 4096, "layers": 2, "heads": 32, "kv_heads": 8, "ffn_dim": 14336, "rope_theta": 500_000.0}
+    assert shape.model_dump(include={*sizes, "max_position", "tied", "init_std"}) == {
+        **sizes, "max_position": 8192, "tied": False, "init_std": 0.01,
+    }  # fmt: skip
+    assert ShapeConfig(preset="1B").tied and ShapeConfig(preset="8B").init_std == 0.02
+    assert ShapeConfig.model_validate(shape.model_dump()) == shape
+    assert ShapeConfig().model_dump() | {"preset": "nano"} == ShapeConfig(preset="nano").model_dump()
+
+
+def test_a_scale_makes_the_model_narrower_and_leaves_its_layers() -> None:
+    shape = ShapeConfig(preset="70B", layers=3, max_position=64, scale=1 / 128)
+    config = new_model(shape, tokenizer_of(), seed=0).config
+    assert (config.dim, config.layers, config.heads, config.kv_heads, config.ffn_dim) == (64, 3, 8, 1, 224)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (
+            {"preset": "8b"},
+            r'pretrain\.model\.preset: expected one of nano, 1B, .*\(did you mean "8B"\?\), came \'8b\'',
+        ),
+        ({"preset": "7B"}, r"pretrain\.model\.preset: expected one of nano, 1B, 3B, 8B, 70B, 405B"),
+        ({"preset": ["8B"]}, r"pretrain\.model\.preset: expected a valid string, came \['8B'\]"),
+        ({"preset": "8B", "scale": 0}, r"pretrain\.model\.scale: expected greater than 0, came 0"),
+        ({"scale": 2}, r"pretrain\.model\.scale: expected less than or equal to 1, came 2"),
+    ],
+)
+def test_an_unknown_preset_or_scale_is_told_in_one_line(shape: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        validate(PretrainConfig, {"model": shape}, "pretrain")
+    assert "\n" not in str(error.value)
