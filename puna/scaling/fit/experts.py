@@ -52,14 +52,14 @@ class ExpertLaw:
         (log_wanted, _) = self._logs(effective, 1)
         slope = self.a + self.c * log_start
         log_e = (slope * log_wanted - self.a * log_n + self.b * log_start) / (self.b + self.c * log_n)
-        if not log_start <= log_e < math.log10(self.most):
+        if not log_start - 1e-9 <= log_e < math.log10(self.most):
             worth = self.effective_parameters(parameters, 1e12)
             raise ConfigError(
                 f"effective: expected between {min(parameters, worth):.4g} and {max(parameters, worth):.4g}, which is "
                 f"what experts can make of {parameters:.4g} parameters, came {effective:.4g}"
             )
         saturating = 1 / (1 / 10**log_e - 1 / self.most)
-        return float(saturating + 1 - 1 / (1 / self.start - 1 / self.most))
+        return max(1.0, float(saturating + 1 - 1 / (1 / self.start - 1 / self.most)))
 
     @property
     def cutoff(self) -> float:
@@ -122,7 +122,7 @@ def fit_experts(parameters: npt.ArrayLike, experts: npt.ArrayLike, losses: npt.A
         coefficients, squares = projected(log_start, log_ratio)
         best = int(np.argmin(squares))
         starts = _around(starts, log_start[best])
-        ratios = _around(ratios, log_ratio[best])
+        ratios = np.maximum(_around(ratios, log_ratio[best]), math.log(1.1))  # most stays above start
     a, b, c, d = (float(value) for value in coefficients[best])
     start = math.exp(log_start[best])
     law = ExpertLaw(a, b, c, d, start, start * math.exp(log_ratio[best]))

@@ -108,7 +108,7 @@ def test_it_is_chinchillas_law_with_one_exponent(floor: float, a: float, b: floa
         assert sizes.loss(n, d) == pytest.approx(law.loss(6 * n * d, d / n), rel=1e-12)
     # So the optimum's multiplier is the same at every compute.
     ratio = [d / n for n, d in (sizes.optimal(1e18), sizes.optimal(1e24))]
-    assert ratio[0] == pytest.approx(ratio[1]) == pytest.approx((b / a) ** (1 / eta))
+    assert ratio[0] == pytest.approx(ratio[1]) == pytest.approx((b / a) ** (1 / (2 * eta)))
 
 
 @given(st.floats(0.6, 1), st.floats(0.5, 5), st.floats(0.3, 2))
