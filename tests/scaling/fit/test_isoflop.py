@@ -1,5 +1,7 @@
 """Approach 2: numpy's parabolas, what they get wrong on exact points, and Llama 3's choice of a size."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from puna.scaling.fit.parametric import fit_parametric
 from puna.scaling.fit.points import Float64
 from puna.scaling.fit.power import PowerLaw
 from puna.scaling.law import CHINCHILLA, REFIT, LossLaw
+from tests.scaling.fit import published
 
 FLOPS = np.geomspace(6e18, 1e22, 6)
 
@@ -26,6 +29,24 @@ def test_minima_are_those_of_numpys_parabolas() -> None:
     assert fit.parameters.factor == pytest.approx(np.exp(intercept))
     for compute in FLOPS:
         assert 6 * fit.parameters.at(compute) * fit.tokens.at(compute) == pytest.approx(compute)
+
+
+def test_chinchillas_second_approach(shared_data: Path) -> None:
+    """Hoffmann 2022, tables 2 and 3: a = 0.49 (0.462 to 0.534), and 63B parameters for Gopher's compute.
+
+    Of the points of figure 4 those near its nine budgets, which the reading of the figure puts some 4% lower.
+    """
+    n, d, y = published.chinchilla(shared_data)
+    budgets = np.array([6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21])
+    far = np.abs(np.log(6 * n * d / budgets[:, None]))
+    near = far.min(0) < 0.1
+    fit = fit_isoflop(n[near], budgets[far.argmin(0)][near], y[near], resamples=400)
+    assert len(fit.flops) == 8 and len(fit.left_out) == 1
+    assert fit.parameters.exponent == pytest.approx(0.49, abs=0.01)
+    low, high = fit.interval()
+    assert 0.45 < low < 0.49 < high < 0.54
+    assert fit.parameters.at(5.76e23) == pytest.approx(63e9, rel=0.05)
+    assert fit.tokens.at(5.76e23) == pytest.approx(1.4e12, rel=0.1)
 
 
 def test_intervals_cover_the_truth() -> None:
