@@ -60,7 +60,9 @@ def test_noisy_points_give_what_experts_are_worth() -> None:
     worth = []
     for seed in range(3):
         noise = np.exp(np.random.default_rng(seed).normal(0, 0.002, len(clean)))
-        fit = fit_experts(n, e, clean * noise)
+        fit = fit_experts(n, e, clean * noise, resamples=100)
+        low, high = fit.effective_interval(370e6, 64, 0.999)
+        assert low < S_BASE.effective_parameters(370e6, 64) < high < 1.15 * low
         assert fit.residuals.std() == pytest.approx(0.002 / np.log(10), rel=0.25)
         worth.append(fit.law.effective_parameters(370e6, 64) / S_BASE.effective_parameters(370e6, 64))
         # Twice the size that was measured at most, which is where such a law is used.

@@ -73,6 +73,9 @@ def test_the_law_in_the_papers_words() -> None:
     # U_N of 100M, 400M and 1.5B tokens, as the authors' notebook prints them.
     for tokens, parameters in ((100e6, 5098651.77), (400e6, 20394607.06), (1.5e9, 76479776.48)):
         assert fitting_parameters(law.base, tokens) == pytest.approx(parameters, rel=1e-5)
+    for flops in (1e18, 1e24):  # they are the sizes of the optimum, with unlike exponents as well
+        parameters, tokens = CHINCHILLA.optimal(flops)
+        assert fitting_parameters(CHINCHILLA, tokens) == pytest.approx(parameters)
     # One pass is fresh text; four epochs are nearly so; none is worth more than 1 + R*.
     assert law.effective_tokens(1e9, 1e9) == 1e9 and law.effective_tokens(1e9, 5e9) == 1e9
     assert law.effective_tokens(4e9, 1e9) == pytest.approx(3.73e9, rel=0.01)
