@@ -84,7 +84,7 @@ HASH = ExpertLaw(a=-0.087, b=-0.136, c=0.012, d=1.157, start=4.175, most=477.741
 
 @dataclass(frozen=True, eq=False)
 class ExpertFit:
-    """residuals: log10 measured - log10 predicted loss [P]; samples: a, b, c, d, start, most of each resample [R, 6]."""
+    """residuals: log10 measured - log10 predicted loss [P]; samples: a, b, c, d, start and most of resamples [R, 6]."""
 
     law: ExpertLaw
     residuals: Float64
@@ -130,14 +130,8 @@ def fit_experts(
         # Of 1 / E' by log start and by log (most / start), and so of log10 E'.
         by_start, by_ratio = -offset / beyond**2 - 1 / most, offset**2 / (most * beyond**2) - 1 / most
         pull = -(b + c * log_n) * 10**log_e / math.log(10)
-        slopes = [
-            log_n * np.ones_like(log_e),
-            log_e,
-            log_n * log_e,
-            np.ones_like(log_e),
-            pull * by_start,
-            pull * by_ratio,
-        ]
+        ones = np.ones_like(log_e)
+        slopes = [log_n * ones, log_e, log_n * log_e, ones, pull * by_start, pull * by_ratio]
         return a * log_n + b * log_e + c * log_n * log_e + d, np.stack(slopes, -1)
 
     best, _ = descend(model, best, target, np.ones((1, len(y))), math.inf)

@@ -44,9 +44,9 @@ def test_the_published_reach_is_a_minimum_but_not_the_least(fit: RepeatedFit, po
     assert (fit.law.tokens_reach, fit.law.parameters_reach, fit.objective) == least
     assert least[2] < 0.9990 * published_one[2] and least[0] > 50 and least[1] < 2.5
     assert [found[2] for found in fit.minima] == sorted(found[2] for found in fit.minima)
-    # So the points do not tell: the interval reaches from 7 epochs to no decay at all.
+    # So the points do not tell: the interval reaches from a few epochs to no decay at all.
     low, high = fit.interval("tokens_reach")
-    assert low < 15.387756 < high and high / low > 20
+    assert low < 10 and high > 1000
     low, high = fit.interval("parameters_reach")
     assert low < 5.309743 < high
 
