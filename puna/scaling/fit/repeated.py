@@ -130,15 +130,19 @@ def fit_repeated(
     theta, objectives = descend(model, starts, target, np.ones((1, len(y))), delta)
     order = np.argsort(objectives, kind="stable")
     theta, objectives = theta[order], objectives[order]
-    weights = resample(len(y), resamples, seed)
-    others, _ = descend(model, np.repeat(theta[:1], resamples, 0), target, weights, delta)
     reaches = _within(theta)
+    distinct = _distinct(reaches)
+    # Along the valley another minimum may be the least of a resample, so each starts from the five best.
+    few = theta[distinct[:5]]
+    weights = np.repeat(resample(len(y), resamples, seed), len(few), 0)
+    others, heights = descend(model, np.tile(few, (resamples, 1)), target, weights, delta)
+    least = heights.reshape(resamples, len(few)).argmin(-1)
     return RepeatedFit(
         law=RepeatedLaw(base, *(float(value) for value in reaches[0])),
         residuals=target - model(theta[:1])[0][0],
         objective=float(objectives[0]),
-        minima=_distinct(reaches, objectives),
-        samples=_within(others),
+        minima=tuple((float(reaches[one, 0]), float(reaches[one, 1]), float(objectives[one])) for one in distinct),
+        samples=_within(others.reshape(resamples, len(few), 2)[np.arange(resamples), least]),
     )
 
 
@@ -146,13 +150,14 @@ def _within(theta: Float64) -> Float64:
     return np.exp(np.clip(theta, math.log(1e-3), math.log(1e6)))
 
 
-def _distinct(reaches: Float64, objectives: Float64) -> tuple[tuple[float, float, float], ...]:
-    """Minima that differ by more than a percent, the least first."""
-    kept: list[tuple[float, float, float]] = []
-    for (reach_d, reach_n), objective in zip(reaches.tolist(), objectives.tolist(), strict=True):
-        if all(max(abs(math.log(reach_d / d)), abs(math.log(reach_n / n))) > 0.01 for d, n, _ in kept):
-            kept.append((reach_d, reach_n, objective))
-    return tuple(kept)
+def _distinct(reaches: Float64) -> list[int]:
+    """Which minima differ from those before them by more than a percent."""
+    kept: list[int] = []
+    logs = np.log(reaches)
+    for place in range(len(logs)):
+        if all(np.abs(logs[place] - logs[other]).max() > 0.01 for other in kept):
+            kept.append(place)
+    return kept
 
 
 def _worth(once: Float64, used: Float64, reach: Float64 | float) -> Float64:

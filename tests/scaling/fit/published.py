@@ -52,18 +52,25 @@ def repeated(data: Path, chosen: str) -> tuple[Float64, Float64, Float64, Float6
 
 
 def overtrained(data: Path, corpus: str) -> dict[str, Float64]:
-    """parameters, tokens, over (times 20 tokens a parameter), losses on C4, errors over 17 tasks, of each run."""
-    errors = {}
+    """parameters, tokens, over (times 20 tokens a parameter), losses on C4, errors over 17 tasks, of each run.
+
+    And the accuracy on hellaswag_zeroshot and lambada_openai.
+    """
+    errors, accuracies = {}, {}
     for row in _lines(data / "scaling-overtrain/evals.jsonl.gz"):
         name = row["_file"].removeprefix("evaluation_").removesuffix("_heavy.json")
-        errors[name] = 1 - float(np.mean([row["eval_metrics"]["icl"][task] for task in _TASKS.split()]))
+        scores = row["eval_metrics"]["icl"]
+        errors[name] = 1 - float(np.mean([scores[task] for task in _TASKS.split()]))
+        accuracies[name] = (scores["hellaswag_zeroshot"], scores["lambada_openai"])
     runs = []
     for row in _lines(data / "scaling-overtrain/models.jsonl.gz"):
         if row["dataset_name"] == corpus:
             how = row["hyperparameters"]
             (loss,) = [result["loss"] for result in row["results"] if "c4_val" in result["val_data"][0]]
-            runs.append((how["params"], how["tokens"], how["chinchilla_multiplier"], loss, errors[row["name"]]))
-    names = ("parameters", "tokens", "over", "losses", "errors")
+            name = row["name"]
+            multiple = how["chinchilla_multiplier"]
+            runs.append((how["params"], how["tokens"], multiple, loss, errors[name], *accuracies[name]))
+    names = ("parameters", "tokens", "over", "losses", "errors", "hellaswag_zeroshot", "lambada_openai")
     return dict(zip(names, np.array(runs, np.float64).T, strict=True))
 
 

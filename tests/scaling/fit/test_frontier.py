@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from puna.base.errors import DataError
 from puna.scaling.fit.frontier import fit_frontier
@@ -36,6 +37,18 @@ def test_fewer_sizes_know_less() -> None:
     coarse, fine = (fit_frontier(*_curves(count, 0.002)) for count in (6, 24))
     width = [fit.exponent_interval[1] - fit.exponent_interval[0] for fit in (coarse, fine)]
     assert width[0] > 2 * width[1]
+
+
+def test_the_interval_is_the_jackknifes() -> None:
+    n, d, y = _curves(10, 0.002)
+    fit = fit_frontier(n, d, y, num_computes=3000)
+    without = [fit_frontier(n[n != size], d[n != size], y[n != size], num_computes=3000) for size in np.unique(n)]
+    exponents = np.array([one.parameters.exponent for one in without])
+    error = np.sqrt(9 / 10 * ((exponents - exponents.mean()) ** 2).sum())
+    half = scipy.stats.t.ppf(0.975, 9) * error
+    # Without an edge size the computes are spread a little differently.
+    assert (fit.exponent_interval[1] - fit.exponent_interval[0]) / 2 == pytest.approx(half, rel=0.1)
+    assert sum(fit.exponent_interval) / 2 == pytest.approx(fit.parameters.exponent)
 
 
 def test_refused() -> None:

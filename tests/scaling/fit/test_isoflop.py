@@ -1,5 +1,7 @@
 """Approach 2: numpy's parabolas, what they get wrong on exact points, and Llama 3's choice of a size."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,8 @@ from puna.scaling.fit.isoflop import LLAMA3_FIGURE, LLAMA3_PRINTED, fit_isoflop,
 from puna.scaling.fit.parametric import fit_parametric
 from puna.scaling.fit.points import Float64
 from puna.scaling.fit.power import PowerLaw
-from puna.scaling.law import CHINCHILLA, REFIT
+from puna.scaling.law import CHINCHILLA, REFIT, LossLaw
+from tests.scaling.fit import published
 
 FLOPS = np.geomspace(6e18, 1e22, 6)
 
@@ -28,6 +31,24 @@ def test_minima_are_those_of_numpys_parabolas() -> None:
         assert 6 * fit.parameters.at(compute) * fit.tokens.at(compute) == pytest.approx(compute)
 
 
+def test_chinchillas_second_approach(shared_data: Path) -> None:
+    """Hoffmann 2022, tables 2 and 3: a = 0.49 (0.462 to 0.534), and 63B parameters for Gopher's compute.
+
+    Of the points of figure 4 those near its nine budgets, which the reading of the figure puts some 4% lower.
+    """
+    n, d, y = published.chinchilla(shared_data)
+    budgets = np.array([6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21])
+    far = np.abs(np.log(6 * n * d / budgets[:, None]))
+    near = far.min(0) < 0.1
+    fit = fit_isoflop(n[near], budgets[far.argmin(0)][near], y[near], resamples=400)
+    assert len(fit.flops) == 8 and len(fit.left_out) == 1
+    assert fit.parameters.exponent == pytest.approx(0.49, abs=0.01)
+    low, high = fit.interval()
+    assert 0.45 < low < 0.49 < high < 0.54
+    assert fit.parameters.at(5.76e23) == pytest.approx(63e9, rel=0.05)
+    assert fit.tokens.at(5.76e23) == pytest.approx(1.4e12, rel=0.1)
+
+
 def test_intervals_cover_the_truth() -> None:
     share, inside = REFIT.beta / (REFIT.alpha + REFIT.beta), []
     for seed in range(40):
@@ -43,8 +64,8 @@ def test_budgets_that_nearly_agree_are_one_profile() -> None:
     n, c, y = _profiles()
     shaken = c * np.tile([0.99, 1.0, 1.01], len(c) // 3)
     assert len(fit_isoflop(n, shaken, y).flops) == 6
-    with pytest.raises(DataError, match="expected at least 2 computes with a minimum within 3 sizes or more, came 0"):
-        fit_isoflop(n, shaken, y, within=1e-4)
+    apart = fit_isoflop(n, shaken, y, within=1e-4)
+    assert len(apart.flops) + len(apart.left_out) == 18
 
 
 def test_a_profile_without_a_minimum_is_left_out() -> None:
@@ -59,21 +80,26 @@ def test_a_profile_without_a_minimum_is_left_out() -> None:
 def test_where_parabolas_are_right() -> None:
     """Sizes around the optimum in the same way at every compute: the exponent is right, only the size is off."""
     for width, offset in ((2, 1), (16, 1), (100, 1), (16, 3)):
-        bias = parabola_bias(CHINCHILLA, FLOPS, width=width, offset=offset)
+        bias = parabola_bias(REFIT, FLOPS, width=width, offset=offset)
         assert bias.exponent == pytest.approx(bias.true_exponent, abs=1e-9)
-    assert parabola_bias(CHINCHILLA, FLOPS, width=2).size_ratio == pytest.approx(1, abs=0.01)
-    assert abs(parabola_bias(CHINCHILLA, FLOPS, width=16, offset=3).size_ratio - 1) > 0.05
+    assert parabola_bias(REFIT, FLOPS, width=2).size_ratio == pytest.approx(1, abs=0.001)
+    assert parabola_bias(REFIT, FLOPS, width=16, offset=3).size_ratio == pytest.approx(1.051, abs=0.001)
 
 
-@pytest.mark.parametrize(("offset", "drift"), [(3.0, 0.05), (1 / 3, 0.05), (1.0, -0.2)])
-def test_where_parabolas_are_wrong_and_approach_3_is_not(offset: float, drift: float) -> None:
+@pytest.mark.parametrize(
+    ("law", "width", "offset", "drift", "off"),
+    [(REFIT, 16, 3, 0.05, 0.0074), (REFIT, 100, 3, 0.1, 0.0138), (CHINCHILLA, 100, 1 / 3, 0.1, 0.0153)],
+)
+def test_where_parabolas_are_wrong_and_approach_3_is_not(
+    law: LossLaw, width: float, offset: float, drift: float, off: float
+) -> None:
     """Exact points, no noise at all: sizes that drift against the optimum bend approach 2's exponent."""
-    bias = parabola_bias(CHINCHILLA, FLOPS, width=16, offset=offset, drift=drift)
-    assert abs(bias.exponent - bias.true_exponent) > 0.004
-    n, c, y = _profiles(CHINCHILLA, width=16, offset=offset, drift=drift)
+    bias = parabola_bias(law, FLOPS, width=width, offset=offset, drift=drift)
+    assert bias.exponent - bias.true_exponent == pytest.approx(off, abs=1e-4)
+    n, c, y = _profiles(law, width, offset, drift)
     assert fit_isoflop(n, c, y).parameters.exponent == pytest.approx(bias.exponent)  # the same points
-    law = fit_parametric(n, c / (6 * n), y).law
-    assert law.beta / (law.alpha + law.beta) == pytest.approx(bias.true_exponent, abs=1e-6)
+    found = fit_parametric(n, c / (6 * n), y).law
+    assert found.beta / (found.alpha + found.beta) == pytest.approx(bias.true_exponent, abs=1e-6)
 
 
 def test_llama_3s_size() -> None:
@@ -91,7 +117,7 @@ def test_refused() -> None:
     n, c, y = _profiles()
     with pytest.raises(DataError, match="flops: expected numbers above 0"):
         fit_isoflop(n, -c, y)
-    with pytest.raises(DataError, match="came 0 of 6; train sizes on both sides of the best"):
+    with pytest.raises(DataError, match="within 3 sizes or more, came 0 of 6; train sizes on both sides of the best"):
         fit_isoflop(n, c, 10 - y)
     with pytest.raises(ConfigError, match="within: expected a share above 0"):
         fit_isoflop(n, c, y, within=0)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from puna.base.errors import ConfigError, DataError
@@ -14,6 +14,7 @@ from puna.scaling.fit.line import fit_line
 from puna.scaling.fit.power import PowerLaw, fit_power
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.integers(3, 30))
 def test_line_is_scipys(seed: int, count: int) -> None:
     draw = np.random.default_rng(seed)
@@ -29,11 +30,11 @@ def test_line_is_scipys(seed: int, count: int) -> None:
 
 def test_prediction_intervals_cover() -> None:
     draw, inside = np.random.default_rng(0), []
-    for _ in range(400):
+    for _ in range(200):
         x = draw.uniform(0, 1, 6)
         low, high = fit_line(x, 2 * x + draw.normal(size=6)).prediction_interval(2.0)
         inside.append(low < 4 + draw.normal() < high)
-    assert 0.92 < np.mean(inside) < 0.98
+    assert 0.90 < np.mean(inside) < 0.99
 
 
 def test_power_law() -> None:

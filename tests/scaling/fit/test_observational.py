@@ -71,7 +71,7 @@ def test_new_tasks_of_larger_models_are_foretold(shared_data: Path) -> None:
     """Ruan 2024's main claim: models to 8.4e22 FLOPs (as Llama 2 7B) foretell those above, better than compute does.
 
     Mean absolute errors over four tasks (the paper's own figure 4 has these): ours 0.064, sigmoid over FLOPs 0.093, the
-    best small model 0.137.
+    best small model 0.144.
     """
     _, scores, flops, _, tasks = published.observational(shared_data)
     names = (
@@ -99,7 +99,7 @@ def test_new_tasks_of_larger_models_are_foretold(shared_data: Path) -> None:
             ]
         )
     ours, compute, best = np.mean(errors, 0)
-    assert (ours, compute, best) == pytest.approx((0.064, 0.093, 0.137), abs=0.003)
+    assert (ours, compute, best) == pytest.approx((0.064, 0.093, 0.144), abs=0.003)
 
 
 def test_the_largest_of_each_family_held_out(shared_data: Path) -> None:

@@ -100,6 +100,26 @@ def test_least_squares_is_scipys(shared_data: Path) -> None:
     assert [law.epsilon, law.k, law.gamma] == pytest.approx(found, rel=1e-4)
 
 
+def test_intervals(shared_data: Path) -> None:
+    """From the runs below 0.4B from 20 tokens a parameter on, what a larger one gives at the same ratio."""
+    runs = published.overtrained(shared_data, "rw_original")
+    small = (runs["parameters"] < 4e8) & (runs["over"] >= 1)
+    n, d, y, errors = (runs[name][small] for name in ("parameters", "tokens", "losses", "errors"))
+    fit, of_loss = fit_overtrained(n, d, y, resamples=200), fit_error(y, errors, resamples=200)
+    assert fit.samples.shape == (200, 4) and of_loss.samples.shape == (200, 3)
+    low, high = fit.loss_interval(6 * 0.411e9 * 8.2e9, 20)
+    assert low < fit.law.loss(6 * 0.411e9 * 8.2e9, 20) < high and high - low < 0.15
+    assert low < 3.1305 < high  # as measured
+    near = fit.loss_interval(6 * 0.0789e9 * 1.58e9, 20)
+    assert near[1] - near[0] < high - low
+    low, high = of_loss.error_interval(2.8)
+    assert low < of_loss.law.error(2.8) < high and 0.005 < high - low < 0.1
+    near = of_loss.error_interval(3.4)
+    assert near[1] - near[0] < high - low
+    again = fit_error(y, errors, resamples=200)
+    assert (again.samples == of_loss.samples).all() and (fit_error(y, errors, resamples=9, seed=1).samples != 0).all()
+
+
 @given(st.floats(0.5, 3), st.floats(50, 400), st.floats(50, 400), st.floats(0.06, 0.25))
 def test_it_is_chinchillas_law_with_one_exponent(floor: float, a: float, b: float, eta: float) -> None:
     law = OvertrainedLaw(floor, a, b, eta)
@@ -108,7 +128,7 @@ def test_it_is_chinchillas_law_with_one_exponent(floor: float, a: float, b: floa
         assert sizes.loss(n, d) == pytest.approx(law.loss(6 * n * d, d / n), rel=1e-12)
     # So the optimum's multiplier is the same at every compute.
     ratio = [d / n for n, d in (sizes.optimal(1e18), sizes.optimal(1e24))]
-    assert ratio[0] == pytest.approx(ratio[1]) == pytest.approx((b / a) ** (1 / eta))
+    assert ratio[0] == pytest.approx(ratio[1]) == pytest.approx((b / a) ** (1 / (2 * eta)))
 
 
 @given(st.floats(0.6, 1), st.floats(0.5, 5), st.floats(0.3, 2))
