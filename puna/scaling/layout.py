@@ -177,7 +177,8 @@ def _candidates(
         if tensor > device.per_node:
             continue
         for context in _divisors(gpus // tensor):
-            if context > 1 and sequence / context < _SHORTEST_CHUNK:
+            # Each of the ranks holds two chunks of a sequence (Llama 3, section 3.3.2).
+            if context > 1 and (sequence / context < _SHORTEST_CHUNK or sequence % (2 * context)):
                 continue
             for pipeline in _divisors(gpus // tensor // context):
                 data = gpus // tensor // context // pipeline

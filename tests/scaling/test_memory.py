@@ -69,11 +69,10 @@ def test_a_step_takes_what_was_predicted(
     assert memory.peak == pytest.approx(measured, rel=0.05)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_layer_keeps_what_was_predicted(dtype: torch.dtype) -> None:
-    """Storages that autograd holds after the forward pass, in both dtypes, one document a row."""
+def test_a_layer_keeps_what_was_predicted() -> None:
+    """Storages that autograd holds after the forward pass, one document a row; no logits need the last norm's output."""
     rows, sequence = 2, 64
-    model = Llama(CONFIG).to(dtype)
+    model = Llama(CONFIG)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     held: dict[int, int] = {}
 
@@ -85,10 +84,9 @@ def test_a_layer_keeps_what_was_predicted(dtype: torch.dtype) -> None:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         out = model.hidden(torch.zeros(rows, sequence, dtype=torch.int64))
-    size = dtype.itemsize
     layers = CONFIG.layers * activation_values(CONFIG, sequence, packed=False)
-    expected = size * rows * sequence * (layers + 3 * CONFIG.dim)
-    assert sum(held.values()) == pytest.approx(expected, rel=0.02)
+    expected = 4 * rows * sequence * (layers + 2 * CONFIG.dim + CONFIG.head_dim / rows)
+    assert sum(held.values()) == pytest.approx(expected, rel=0.01)
     assert out.shape == (rows, sequence, CONFIG.dim)
 
 
