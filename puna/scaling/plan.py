@@ -333,7 +333,7 @@ def _written(
         batch_tokens=batch,
         num_steps=math.ceil(tokens / batch),
         layout=layout,
-        memory_per_device_bytes=layout.memory.peak,
+        memory_per_device_bytes=layout.memory.resident,
         checkpoint_bytes=checkpoint_bytes(config, work.optimizer),
         kv_cache_bytes=kv_cache_bytes(config),
         predicted_loss=loss,
