@@ -48,8 +48,8 @@ for verb in (
     app.command()(verb)
 for sub_verb in (tokenizer.train, tokenizer.encode, tokenizer.decode, tokenizer.measure, tokenizer.expand):
     tokenizer_app.command()(sub_verb)
-for sub_verb in (scaling.plan, scaling.predict):
-    scaling_app.command()(sub_verb)
+for scaling_verb in (scaling.plan, scaling.predict):
+    scaling_app.command()(scaling_verb)
 
 
 def main() -> None:

@@ -58,9 +58,7 @@ def find_device(name: str, examine: Callable[[], Mapping[str, Any]] | None = Non
     examine: measures this machine; `puna.base.doctor.examine` if it is left out.
     """
     if name.lower() == "this":
-        if examine is None:
-            from puna.base.doctor import examine
-        return this_machine(examine())
+        return this_machine((examine or _doctor)())
     for known, device in DEVICES.items():
         if known.lower() == name.lower():
             return device
@@ -80,6 +78,12 @@ def this_machine(measured: Mapping[str, Any]) -> Device:
         per_node=1,
         dollars_per_hour=0.0,
     )
+
+
+def _doctor() -> Mapping[str, Any]:
+    from puna.base.doctor import examine
+
+    return examine()
 
 
 def _in_eights(

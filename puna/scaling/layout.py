@@ -134,7 +134,7 @@ def fewest_gpus(
 def _preference(layout: Layout, sequence: int) -> tuple[float, float, float]:
     """Faster first; of those within 0.1% larger products, up to a size that keeps a device busy; then less memory."""
     busy = min(layout.micro_batch * sequence, _SHORTEST_CHUNK)
-    return round(math.log(layout.tokens_per_second), 3), busy, -layout.memory.peak
+    return round(math.log(layout.tokens_per_second), 3), busy, -layout.memory.resident
 
 
 def _what_is_missing(
@@ -148,7 +148,7 @@ def _what_is_missing(
         )
     needed = fewest_gpus(config, device, sequence, batch_rows, optimizer)
     if needed is None:
-        least = min(one.memory.peak for one in _candidates(config, device, gpus, sequence, batch_rows, optimizer))
+        least = min(one.memory.resident for one in _candidates(config, device, gpus, sequence, batch_rows, optimizer))
         return (
             f"memory: expected {least / USABLE / 1e9:.3g} GB to train {size} parameters, came {memory} of "
             f"{device.name}; take a smaller model or a shorter sequence"
@@ -161,7 +161,7 @@ def _fitting(
 ) -> Iterator[Layout]:
     room = USABLE * device.memory_bytes
     for layout in _candidates(config, device, gpus, sequence, batch_rows, optimizer):
-        if layout.memory.peak <= room:
+        if layout.memory.resident <= room:
             yield layout
 
 
@@ -177,7 +177,8 @@ def _candidates(
         if tensor > device.per_node:
             continue
         for context in _divisors(gpus // tensor):
-            if context > 1 and sequence / context < _SHORTEST_CHUNK:
+            # Each of the ranks holds two chunks of a sequence (Llama 3, section 3.3.2).
+            if context > 1 and (sequence / context < _SHORTEST_CHUNK or sequence % (2 * context)):
                 continue
             for pipeline in _divisors(gpus // tensor // context):
                 data = gpus // tensor // context // pipeline

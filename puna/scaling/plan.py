@@ -15,7 +15,7 @@ from puna.base.errors import ConfigError
 from puna.model.config import LlamaConfig
 from puna.scaling.count import checkpoint_bytes, forward_flops, kv_cache_bytes, training_flops
 from puna.scaling.devices import DEVICES, Device
-from puna.scaling.law import CHINCHILLA, LossLaw
+from puna.scaling.law import CHINCHILLA, FLOPS_PER_WEIGHT, LossLaw
 from puna.scaling.layout import Layout, best_layout, fewest_gpus
 from puna.scaling.numbers import positive, short
 from puna.scaling.optimum import (
@@ -131,10 +131,10 @@ class Plan:
     """What to train, what it costs and what it should reach.
 
     flops, gpu_hours, seconds and dollars are of training; serving is beside them, at the same MFU. mfu and flops are by
-    `count`. predicted_interval: 95% over the bootstrap laws, if there were any. optimal_*: what the same training FLOPs
-    are best spent on, serving and lack of text aside; overhead: training FLOPs beyond the least for the same loss, as
-    a share. loss_with_ten_times: predicted for the same model with ten times the text ("text"), and for the best model
-    of ten times the FLOPs ("compute"). smaller_models, larger_models: other ways to the same loss.
+    `count`. predicted_interval: 95% over the bootstrap laws, if there were any. optimal_*: what the same 6 N D is best
+    spent on, serving and lack of text aside; overhead: 6 N D beyond the least for the same loss, as a share.
+    loss_with_ten_times: predicted for the same model with ten times the text ("text"), and for the best model of ten
+    times 6 N D ("compute"). smaller_models, larger_models: other ways to the same loss.
     """
 
     config: LlamaConfig
@@ -308,7 +308,8 @@ def _written(
     serve_flops = demand.serve_tokens * forward_flops(config, work.sequence, work.count)
     hours, serve_hours = (c / budget.flops_per_second(mfu) / _SECONDS_PER_HOUR for c in (flops, serve_flops))
     loss = loss_of(law, size, tokens, demand)
-    best = law.optimal(flops)
+    by_law = FLOPS_PER_WEIGHT * size * tokens
+    best = law.optimal(by_law)
     least = law.optimal_for(loss)
     batch = layout.batch_rows * work.sequence
     tenfold = replace(demand, unique_tokens=10 * demand.unique_tokens)
@@ -332,7 +333,7 @@ def _written(
         batch_tokens=batch,
         num_steps=math.ceil(tokens / batch),
         layout=layout,
-        memory_per_device_bytes=layout.memory.peak,
+        memory_per_device_bytes=layout.memory.resident,
         checkpoint_bytes=checkpoint_bytes(config, work.optimizer),
         kv_cache_bytes=kv_cache_bytes(config),
         predicted_loss=loss,
@@ -345,7 +346,7 @@ def _written(
         larger_models=larger_models(law, loss),
         loss_with_ten_times={
             "text": loss_of(law, size, 10 * tokens, tenfold),
-            "compute": law.loss(*law.optimal(10 * flops)),
+            "compute": law.loss(*law.optimal(10 * by_law)),
         },
     )
 

@@ -39,7 +39,7 @@ def test_sensible_for_the_others(name: str, gpus: int) -> None:
     config = PRESETS[name]
     layout = best_layout(config, H100, gpus, 8192, 2048)
     assert layout.split.gpus == gpus and layout.split.tensor <= 8 and layout.split.context == 1
-    assert layout.memory.peak <= USABLE * H100.memory_bytes
+    assert layout.memory.resident <= USABLE * H100.memory_bytes
     assert 0.25 < layout.mfu(config, H100, 8192, "causal") < 0.6
     if gpus <= 8:
         assert layout.split.tensor == layout.split.pipeline == 1  # FSDP alone within a node
@@ -62,7 +62,7 @@ def test_whatever_is_found_fits_and_uses_every_device(name: str, gpus: int, sequ
         return
     split = layout.split
     assert split.tensor * split.context * split.pipeline * split.data == gpus
-    assert layout.memory.peak <= USABLE * H100.memory_bytes
+    assert layout.memory.resident <= USABLE * H100.memory_bytes
     assert layout.batch_rows == pytest.approx(rows, rel=0.35, abs=split.data)
     assert config.kv_heads % split.tensor == 0 and sequence % split.context == 0
     peak = gpus * H100.peak("bf16")

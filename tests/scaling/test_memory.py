@@ -69,11 +69,10 @@ def test_a_step_takes_what_was_predicted(
     assert memory.peak == pytest.approx(measured, rel=0.05)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_layer_keeps_what_was_predicted(dtype: torch.dtype) -> None:
-    """Storages that autograd holds after the forward pass, in both dtypes, one document a row."""
+def test_a_layer_keeps_what_was_predicted() -> None:
+    """Storages that autograd holds after the forward pass, one document a row; nothing needs the last output."""
     rows, sequence = 2, 64
-    model = Llama(CONFIG).to(dtype)
+    model = Llama(CONFIG)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     held: dict[int, int] = {}
 
@@ -85,24 +84,23 @@ def test_a_layer_keeps_what_was_predicted(dtype: torch.dtype) -> None:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         out = model.hidden(torch.zeros(rows, sequence, dtype=torch.int64))
-    size = dtype.itemsize
     layers = CONFIG.layers * activation_values(CONFIG, sequence, packed=False)
-    expected = size * rows * sequence * (layers + 3 * CONFIG.dim)
-    assert sum(held.values()) == pytest.approx(expected, rel=0.02)
+    expected = 4 * rows * sequence * (layers + 2 * CONFIG.dim + CONFIG.head_dim / rows)
+    assert sum(held.values()) == pytest.approx(expected, rel=0.01)
     assert out.shape == (rows, sequence, CONFIG.dim)
 
 
 @pytest.mark.long
 def test_the_process_grows_by_what_was_predicted(tmp_path: Path) -> None:
     """Resident memory while the whole loop runs: what an operating system has to give."""
-    config = LlamaConfig(dim=384, layers=6, heads=6, kv_heads=2, ffn_dim=1024, vocab_size=8192)
-    micro_batch, rows, sequence = 4, 8, 512
+    config = LlamaConfig(dim=256, layers=8, heads=8, kv_heads=4, ffn_dim=704, vocab_size=4096)
+    micro_batch, rows, sequence = 4, 8, 256
     settings = LoopConfig(micro_batch=micro_batch, checkpoint_interval_s=1e9)
 
     def learn(model: Llama, name: str, length: int) -> None:
         out = StageOutput(tmp_path / name)
         made = _batch(model.config, rows, length, length // 2)
-        train(model, lambda step: made, 2, settings, out, language_modelling(micro_batch))
+        train(model, lambda step: made, 3, settings, out, language_modelling(micro_batch))
 
     learn(Llama(CONFIG), "first", 64)  # loads what is loaded once
     before = _status_bytes("VmRSS")
@@ -110,7 +108,7 @@ def test_the_process_grows_by_what_was_predicted(tmp_path: Path) -> None:
     learn(Llama(config), "second", sequence)
     measured = _status_bytes("VmHWM") - before
     memory = training_memory(config, micro_batch, sequence, micro_batches=rows // micro_batch, dtype="fp32")
-    assert memory.peak == pytest.approx(measured, rel=0.10)
+    assert memory.resident == pytest.approx(measured, rel=0.10)
 
 
 def _status_bytes(name: str) -> int:

@@ -98,8 +98,8 @@ def test_a_loss_beyond_the_text_says_how_much_is_missing() -> None:
     ) as told:
         best_for_loss(REFIT, 2.0, demand)
     assert "takes more than 33.1B unique tokens" in str(told.value) and "\n" not in str(told.value)
-    with pytest.raises(ConfigError, match="80.0B tokens"):
-        best_for_loss(REFIT, 2.0, Demand(unique_tokens=3.3e10 * 0.6))
+    with pytest.raises(ConfigError, match="132B tokens"):
+        best_for_loss(REFIT, 2.0, Demand(unique_tokens=3.3e10))
     best_for_loss(REFIT, 2.0, Demand(unique_tokens=3.32e10))
     with pytest.raises(ConfigError, match="expected above 1.8172, which this law goes never under"):
         best_for_loss(REFIT, 1.8)

@@ -118,10 +118,10 @@ def test_more_budget_never_raises_the_loss(power: float, more: float, unique: fl
 
 
 @settings(max_examples=20)
-@given(st.floats(1.95, 2.8), st.sampled_from([math.inf, 1e11]), st.sampled_from([0.0, 1e12]))
+@given(st.floats(2.05, 2.8), st.sampled_from([math.inf, 1e11]), st.sampled_from([0.0, 1e12]))
 def test_a_wanted_loss_is_reached_exactly(loss: float, unique: float, served: float) -> None:
     work = Workload(demand=Demand(serve_tokens=served, unique_tokens=unique))
-    plan = make_plan(Budget(loss=loss, gpus=512, mfu=0.4), REFIT, work)
+    plan = make_plan(Budget(loss=loss, mfu=0.4), REFIT, work)
     assert plan.predicted_loss == pytest.approx(loss, abs=1e-9)
     assert plan.num_tokens <= 4 * unique * (1 + 1e-9)
     if unique == math.inf and not served:
