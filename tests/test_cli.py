@@ -13,6 +13,8 @@ import yaml
 from puna.cli import app, main
 from puna.lineage import Recipe
 from puna.lineage.runner import RunResult
+from tests.recipes.test_production import BROUGHT
+from tests.recipes.test_production import NAMES as PRODUCTION
 from tests.small import STAGES, WORLD
 
 
@@ -292,14 +294,16 @@ def test_schema_knows_kinds_and_their_settings(capsys: pytest.CaptureFixture[str
     assert set(WORLD) <= set(schema["$defs"]["config of world"]["properties"])
 
 
-def test_recipes_of_the_house_are_valid(shared_data: Path) -> None:
+def test_recipes_of_the_house_are_valid(shared_data: Path, tmp_path: Path) -> None:
     from puna.lineage import Recipe
     from puna.lineage.runner import plan
     from puna.stages import STAGES as KINDS
 
     root = Path(__file__).resolve().parents[1]
+    (tmp_path / "brought").write_text("{}")
+    brought = dict.fromkeys(BROUGHT, str(tmp_path / "brought"))
     for path in sorted((root / "recipes").rglob("*.yaml")):
-        settings = {"data": str(shared_data)} if "real" in path.stem else {}
+        settings = {"data": str(shared_data)} if "real" in path.stem else brought if path.stem in PRODUCTION else {}
         assert plan(Recipe.load(path, settings), KINDS, root / "runs" / "none")
 
 

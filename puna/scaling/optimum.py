@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from puna.base.errors import ConfigError
+from puna.scaling.fit.repeated import MUENNIGHOFF
 from puna.scaling.law import FLOPS_PER_WEIGHT, LossLaw
 from puna.scaling.numbers import positive, short
 
 _SERVING_FLOPS = 2.0
-_DATA_DECAY = 15.387756
-"""R*_D of Muennighoff 2023: repetitions after which another one is worth 1/e of new text."""
+_DATA_DECAY = MUENNIGHOFF.tokens_reach
 _ENDLESS = 1e300
 """Tokens, or parameters, of which a law's term is nothing."""
 
@@ -62,15 +62,6 @@ class Demand:
             return math.inf
         left = 1 - (effective / self.unique_tokens - 1) / _DATA_DECAY
         return min(self.unique_tokens * (1 - _DATA_DECAY * math.log(left)), self.max_tokens)
-
-
-@dataclass(frozen=True)
-class Road:
-    """A model of another size that reaches the same loss; overhead: training FLOPs beyond the least, as a share."""
-
-    parameters: float
-    tokens: float
-    overhead: float
 
 
 def loss_of(law: LossLaw, parameters: float, tokens: float, demand: Demand = Demand()) -> float:
@@ -137,27 +128,6 @@ def missing_parameters(law: LossLaw, loss: float, parameters: float, demand: Dem
         f"loss: {short(parameters)} parameters reach {best:.4f} at best with the text there is, came {loss:.4f}; it "
         f"takes more than {short(needed)}"
     )
-
-
-def smaller_models(
-    law: LossLaw, loss: float, parts: tuple[float, ...] = (0.75, 0.5, 0.25), demand: Demand = Demand()
-) -> list[Road]:
-    """Hold the model at a part of the optimal size, and add data until it reaches the same loss."""
-    best = law.optimal_for(loss)
-    sizes = [part * best[0] for part in parts]
-    return _roads(best, [(size, tokens_for(law, loss, size, demand)) for size in sizes])
-
-
-def larger_models(law: LossLaw, loss: float, parts: tuple[float, ...] = (0.75, 0.5, 0.25)) -> list[Road]:
-    """Hold the data at a part of the optimal tokens, and add parameters until the model reaches the same loss."""
-    best = law.optimal_for(loss)
-    return _roads(best, [(law.parameters_for(loss, part * best[1]), part * best[1]) for part in parts])
-
-
-def _roads(best: tuple[float, float], points: list[tuple[float, float]]) -> list[Road]:
-    """Those that exist: a model or a text may be too small for any amount of the other."""
-    least = best[0] * best[1]
-    return [Road(n, d, n * d / least - 1) for n, d in points if math.isfinite(n) and math.isfinite(d)]
 
 
 def _worth(epochs: float) -> float:

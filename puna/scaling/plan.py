@@ -20,17 +20,15 @@ from puna.scaling.layout import Layout, best_layout, fewest_gpus
 from puna.scaling.numbers import positive, short
 from puna.scaling.optimum import (
     Demand,
-    Road,
     best_for_flops,
     best_for_loss,
-    larger_models,
     loss_of,
     missing_parameters,
     missing_text,
-    smaller_models,
     tokens_for,
 )
 from puna.scaling.shape import MAX_PARAMETERS, MIN_PARAMETERS, llama_shape
+from puna.scaling.suboptimal import Road, larger_models, smaller_models
 
 TOKENS_PER_PARAMETER = 20.0
 """The rule of thumb after Hoffmann 2022, to stand beside what a law says."""

@@ -16,13 +16,12 @@ from puna.scaling.optimum import (
     Demand,
     best_for_flops,
     best_for_loss,
-    larger_models,
     loss_of,
     missing_parameters,
     missing_text,
-    smaller_models,
     tokens_for,
 )
+from puna.scaling.suboptimal import larger_models, smaller_models
 
 LAWS = st.sampled_from([CHINCHILLA, REFIT])
 FLOPS = st.floats(18, 26).map(lambda power: 10**power)

@@ -5,8 +5,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from puna.base.errors import ConfigError
-from puna.scaling.fit.suboptimal import hold_parameters, hold_tokens, least_parameters, least_tokens
 from puna.scaling.law import CHINCHILLA, REFIT, LossLaw
+from puna.scaling.suboptimal import hold_parameters, hold_tokens, least_parameters, least_tokens
 
 LAWS = st.sampled_from([CHINCHILLA, REFIT])
 

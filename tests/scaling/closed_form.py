@@ -1,4 +1,4 @@
-"""The cheapest model over its whole life: training and D_inf tokens of use (Sardana 2023, arXiv 2401.00448).
+"""A witness by the derivative: the cheapest model over training and D_inf tokens of use (Sardana 2023, 2401.00448).
 
 Minimised is 6 N D + 2 N D_inf over the sizes and tokens that reach one loss. With p = A / N^alpha, the part of the loss
 above the floor that the size leaves, the derivative is 0 where

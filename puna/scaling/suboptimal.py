@@ -4,11 +4,15 @@ With k_N times the best parameters the same loss wants k_D times the best tokens
 Below (A / (L - E))^(1 / alpha) parameters, or (B / (L - E))^(1 / beta) tokens, nothing reaches it.
 """
 
+import contextlib
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from puna.base.errors import ConfigError
-from puna.scaling.law import LossLaw
+from puna.scaling.law import FLOPS_PER_WEIGHT, LossLaw
+
+FACTORS = (0.75, 0.5, 0.25)
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,16 @@ def hold_tokens(law: LossLaw, flops: float, factor: float) -> Road:
     return _road(needed, tokens, needed / parameters, factor)
 
 
+def smaller_models(law: LossLaw, loss: float, factors: Sequence[float] = FACTORS) -> list[Road]:
+    """Hold the model at parts of the best size, and add data until it reaches `loss`; where that is possible."""
+    return _possible(hold_parameters, law, loss, factors)
+
+
+def larger_models(law: LossLaw, loss: float, factors: Sequence[float] = FACTORS) -> list[Road]:
+    """Hold the data at parts of the best tokens, and add parameters until they reach `loss`; where that is possible."""
+    return _possible(hold_tokens, law, loss, factors)
+
+
 def least_parameters(law: LossLaw, loss: float) -> float:
     """The size below which no number of tokens reaches the loss. Raises ConfigError if no size does."""
     return (law.a / _above(law, loss)) ** (1 / law.alpha)
@@ -66,6 +80,17 @@ def least_parameters(law: LossLaw, loss: float) -> float:
 def least_tokens(law: LossLaw, loss: float) -> float:
     """The tokens below which no size reaches the loss. Raises ConfigError if no number of tokens does."""
     return (law.b / _above(law, loss)) ** (1 / law.beta)
+
+
+def _possible(
+    hold: Callable[[LossLaw, float, float], Road], law: LossLaw, loss: float, factors: Sequence[float]
+) -> list[Road]:
+    parameters, tokens = law.optimal_for(loss)
+    roads = []
+    for factor in factors:
+        with contextlib.suppress(ConfigError):  # too small for any amount of the other
+            roads.append(hold(law, FLOPS_PER_WEIGHT * parameters * tokens, factor))
+    return roads
 
 
 def _optimum(law: LossLaw, flops: float, factor: float) -> tuple[float, float]:

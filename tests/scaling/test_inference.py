@@ -1,4 +1,4 @@
-"""The cheapest model over its life: scipy's search along the contour, and laws of it."""
+"""The cheapest model over its life: the plan's search against the closed form, that against scipy, and laws of both."""
 
 import math
 
@@ -9,13 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.base.errors import ConfigError
-from puna.scaling.fit.inference import inference_optimum
-from puna.scaling.fit.suboptimal import least_parameters
 from puna.scaling.law import CHINCHILLA, REFIT, LossLaw
+from puna.scaling.optimum import Demand, best_for_loss
+from puna.scaling.suboptimal import least_parameters
+from tests.scaling.closed_form import inference_optimum
 
 LAWS = st.builds(
     LossLaw, st.floats(0.5, 3), st.floats(50, 1000), st.floats(0.2, 0.6), st.floats(50, 5000), st.floats(0.2, 0.6)
 )
+
+
+@given(LAWS, st.floats(0.05, 1), st.floats(6, 16))
+def test_the_search_of_a_plan_ends_at_the_closed_form(law: LossLaw, above: float, log_used: float) -> None:
+    loss, used = law.floor + above, 10**log_used
+    parameters, tokens = best_for_loss(law, loss, Demand(serve_tokens=used))
+    exact = inference_optimum(law, loss, used)
+    assert 6 * parameters * tokens + 2 * parameters * used == pytest.approx(exact.flops, rel=1e-9)
+    assert parameters == pytest.approx(exact.parameters, rel=1e-3)
 
 
 @given(LAWS, st.floats(0.05, 1), st.floats(6, 18))
