@@ -44,7 +44,7 @@ class LossLaw:
 
     def optimal_for(self, loss: float) -> tuple[float, float]:
         """(parameters, tokens) of the least 6 N D that reaches `loss`. Raises ConfigError if none does."""
-        above = self._above_floor(loss)
+        above = self.above_floor(loss)
         # Where the two terms are optimal, alpha A / N^alpha = beta B / D^beta; so each has a fixed part of their sum.
         of_parameters = above * self.beta / (self.alpha + self.beta)
         of_tokens = above * self.alpha / (self.alpha + self.beta)
@@ -52,15 +52,16 @@ class LossLaw:
 
     def tokens_for(self, loss: float, parameters: float) -> float:
         """Tokens that bring so many parameters to `loss`; infinite if no number of tokens does."""
-        left = self._above_floor(loss) - self.a * _positive("parameters", parameters) ** -self.alpha
+        left = self.above_floor(loss) - self.a * _positive("parameters", parameters) ** -self.alpha
         return _root(self.b, left, self.beta)
 
     def parameters_for(self, loss: float, tokens: float) -> float:
         """Parameters that reach `loss` with so many tokens; infinite if no number of parameters does."""
-        left = self._above_floor(loss) - self.b * _positive("tokens", tokens) ** -self.beta
+        left = self.above_floor(loss) - self.b * _positive("tokens", tokens) ** -self.beta
         return _root(self.a, left, self.alpha)
 
-    def _above_floor(self, loss: float) -> float:
+    def above_floor(self, loss: float) -> float:
+        """What of a loss is not the floor. Raises ConfigError if nothing is."""
         if not loss > self.floor:
             raise ConfigError(
                 f"loss: expected above {self.floor:.4f}, which this law goes never under, came {loss:.4f}"

@@ -74,12 +74,12 @@ def larger_models(law: LossLaw, loss: float, factors: Sequence[float] = FACTORS)
 
 def least_parameters(law: LossLaw, loss: float) -> float:
     """The size below which no number of tokens reaches the loss. Raises ConfigError if no size does."""
-    return (law.a / _above(law, loss)) ** (1 / law.alpha)
+    return (law.a / law.above_floor(loss)) ** (1 / law.alpha)
 
 
 def least_tokens(law: LossLaw, loss: float) -> float:
     """The tokens below which no size reaches the loss. Raises ConfigError if no number of tokens does."""
-    return (law.b / _above(law, loss)) ** (1 / law.beta)
+    return (law.b / law.above_floor(loss)) ** (1 / law.beta)
 
 
 def _possible(
@@ -97,12 +97,6 @@ def _optimum(law: LossLaw, flops: float, factor: float) -> tuple[float, float]:
     if not (factor > 0 and math.isfinite(factor)):
         raise ConfigError(f"factor: expected a number above 0, came {factor}")
     return law.optimal(flops)
-
-
-def _above(law: LossLaw, loss: float) -> float:
-    if not loss > law.floor:
-        raise ConfigError(f"loss: expected above {law.floor:.4f}, which this law goes never under, came {loss:.4f}")
-    return loss - law.floor
 
 
 def _road(parameters: float, tokens: float, parameters_factor: float, tokens_factor: float) -> Road:
