@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from puna.base.errors import DataError
 
-_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "text", "url", "source", "lang", "date", "meta")])
+DOCUMENT_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "text", "url", "source", "lang", "date", "meta")])
 _ROW_GROUP = 4096
 _ROW_GROUP_CHARS = 32_000_000
+_META = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
 
 @dataclass(slots=True)
@@ -38,19 +40,57 @@ def write_documents(path: Path, documents: Iterable[Document], extra: dict[str, 
 
     Only a row group at a time is in memory: 4,096 documents, or fewer of more than 32 million characters.
     """
-    count, writer = 0, None
-    try:
+
+    def tables() -> Iterator[pa.Table]:
+        count = 0
         for rows in _groups(documents):
             table = _table(rows)
             for name, values in (extra or {}).items():
                 table = table.append_column(name, pa.array(values[count : count + len(rows)]))
-            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
-            writer.write_table(table, row_group_size=max(1, len(rows)))
             count += len(rows)
+            yield table
+
+    return _write(path, tables())
+
+
+def write_document_tables(path: Path, tables: Iterable[pa.Table]) -> int:
+    """`write_documents` for what is in tables of DOCUMENT_SCHEMA already: the same bytes for the same documents."""
+    return _write(path, _regroup(tables))
+
+
+def meta_text(meta: dict[str, Any]) -> str:
+    """`meta` of a document as its column has it."""
+    return _META.encode(meta)
+
+
+def _write(path: Path, groups: Iterable[pa.Table]) -> int:
+    """Write row groups as one file; there is at least one of them, be it empty."""
+    count, writer = 0, None
+    try:
+        for table in groups:
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table, row_group_size=max(1, len(table)))
+            count += len(table)
     finally:
         if writer is not None:
             writer.close()
     return count
+
+
+def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of `tables` in the groups that `_groups` makes."""
+    waiting, num_groups = DOCUMENT_SCHEMA.empty_table(), 0
+    for table in tables:
+        waiting = pa.concat_tables([waiting, table]).combine_chunks()
+        while True:
+            sizes = pc.cumulative_sum(pc.utf8_length(waiting["text"]).cast(pa.int64())).to_numpy()
+            end = min(_ROW_GROUP, int(sizes.searchsorted(_ROW_GROUP_CHARS, "right")) + 1)
+            if end > len(waiting):
+                break
+            yield waiting.slice(0, end)
+            waiting, num_groups = waiting.slice(end), num_groups + 1
+    if len(waiting) or not num_groups:
+        yield waiting
 
 
 def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -71,8 +111,8 @@ def _table(rows: list[Document]) -> pa.Table:
     columns: dict[str, Any] = {
         name: [getattr(row, name) for row in rows] for name in ("id", "text", "url", "source", "lang", "date")
     }
-    columns["meta"] = [json.dumps(row.meta, ensure_ascii=False, sort_keys=True) for row in rows]
-    return pa.table(columns, schema=_SCHEMA)
+    columns["meta"] = [meta_text(row.meta) for row in rows]
+    return pa.table(columns, schema=DOCUMENT_SCHEMA)
 
 
 def read_documents(path: Path, labels: Sequence[str] = ()) -> Iterator[Document]:
@@ -85,8 +125,8 @@ def read_documents(path: Path, labels: Sequence[str] = ()) -> Iterator[Document]
         raise DataError(f"expected documents-*.parquet in {path}, found none; run the curate stage first")
     for file in files:
         parquet = pq.ParquetFile(file)
-        found = [name for name in labels if name in parquet.schema_arrow.names and name not in _SCHEMA.names]
-        for batch in parquet.iter_batches(_ROW_GROUP, columns=[*_SCHEMA.names, *found]):
+        found = [name for name in labels if name in parquet.schema_arrow.names and name not in DOCUMENT_SCHEMA.names]
+        for batch in parquet.iter_batches(_ROW_GROUP, columns=[*DOCUMENT_SCHEMA.names, *found]):
             for row in batch.to_pylist():
                 extra = {name: row.pop(name) for name in found}
                 yield Document(**{**row, "meta": {**json.loads(row["meta"] or "{}"), **extra}})

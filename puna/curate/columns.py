@@ -6,7 +6,7 @@ N rows of all parts, M of them candidates: rows that no rule dropped.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
@@ -24,6 +24,7 @@ from puna.curate.text.words import Hashes
 _NUMBERS = ("words_seen", "words_extracted", "words")
 _CODED = ("source", "lang", "rule")
 _KEYS = ("address", "exact", "bands")
+_BLOCK = 4096
 
 
 def rule_group(rule: str) -> str:
@@ -111,9 +112,15 @@ class Columns:
 
     def id(self, row: int) -> str:
         """The final id of a row."""
-        high, low = self.ids[row].tolist()
-        copy = int(self.copies[row])
-        return f"{high:016x}{low:016x}" + (f"-{copy}" if copy > 1 else "")
+        return next(self.ids_of(np.array([row])))
+
+    def ids_of(self, rows: Numbers) -> Iterator[str]:
+        """The final ids of these rows, one after the other."""
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK]
+            digits = self.ids[block].astype(">u8").tobytes().hex()
+            for number, copy in enumerate(self.copies[block].tolist()):
+                yield digits[number * 32 : number * 32 + 32] + (f"-{copy}" if copy > 1 else "")
 
     def strings(self, column: str, rows: Numbers) -> list[str]:
         """A column of these rows, read from the parts: for the few rows that are alike."""

@@ -9,9 +9,10 @@ N rows of all parts, in the order of the parts.
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,8 @@ _BUCKET_BYTES = 32_000_000
 _BUFFER_BYTES = 32_000_000
 _MAX_BUCKETS = 1024
 _SECONDS = b"seconds"
+Column: TypeAlias = pa.Array | pa.ChunkedArray
+Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
@@ -101,6 +104,20 @@ def read_parts(parts: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Tab
         yield pq.ParquetFile(part).read(columns=list(columns))
 
 
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, the next one made by a thread of its own while this one is worked on."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(next, items, None)
+        while (item := waiting.result()) is not None:
+            waiting = thread.submit(next, items, None)
+            yield item
+
+
+def with_values(column: Column, places: NDArray[np.bool_], values: list[Any]) -> Column:
+    """A column with other values in these places, [N] of which as many are true as there are values."""
+    return pc.replace_with_mask(column, pa.array(places), pa.array(values, column.type)) if values else column
+
+
 class Buckets:
     """Rows in files of about 32 MB of text, each a range of ids of one output shard.
 
@@ -135,8 +152,9 @@ class Buckets:
             if path.exists():
                 yield _read_streams(path, columns, keep).sort_by("id")
 
-    def _bucket_of(self, ids: list[str]) -> NDArray[np.int64]:
-        heads = np.array([int(identifier[:8], 16) for identifier in ids], np.int64)
+    def _bucket_of(self, ids: pa.ChunkedArray) -> NDArray[np.int64]:
+        digits = "".join(pc.utf8_slice_codeunits(ids, 0, 8).to_pylist())
+        heads = np.frombuffer(bytes.fromhex(digits), ">u4").astype(np.int64)
         return heads % self._shards * self._ranges + (heads * self._ranges >> 32)
 
     def _path(self, bucket: int) -> Path:
@@ -146,7 +164,7 @@ class Buckets:
         """Append what waits to its buckets, one more stream in each: thousands of buckets need no open files."""
         if not waiting:
             return
-        buckets = np.concatenate([self._bucket_of(table["id"].to_pylist()) for table in waiting])
+        buckets = np.concatenate([self._bucket_of(table["id"]) for table in waiting])
         order = np.argsort(buckets, kind="stable")
         found, starts = np.unique(buckets[order], return_index=True)
         table = pa.concat_tables(waiting).combine_chunks()

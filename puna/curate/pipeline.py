@@ -7,10 +7,12 @@ few chunks of text, and the same bytes come out whatever the order of the inputs
 earlier attempt was killed.
 """
 
+import functools
 import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from puna.base.config import read_yaml, validate
 from puna.base.errors import DataError
 from puna.base.files import read_json, write_json
 from puna.base.output import Inputs, StageOutput
-from puna.base.records import Document, write_documents
+from puna.base.records import DOCUMENT_SCHEMA, meta_text, write_document_tables
 from puna.curate.audit.rejects import SAMPLES_FILE, write_samples
 from puna.curate.clean import MASKED_COLUMNS, CurateConfig
 from puna.curate.dedup.common_lines import with_common, without_common
@@ -31,7 +33,17 @@ from puna.curate.engines.choose import open_pool
 from puna.curate.engines.pool import Job
 from puna.curate.language.thresholds import THRESHOLDS_FILE
 from puna.curate.outliers import COUNTS_FILE
-from puna.curate.parts import ROW_SCHEMA, Buckets, encode_table, read_parts, seconds_of_part, write_part
+from puna.curate.parts import (
+    ROW_SCHEMA,
+    Buckets,
+    Item,
+    ahead,
+    encode_table,
+    read_parts,
+    seconds_of_part,
+    with_values,
+    write_part,
+)
 from puna.curate.read.books import require_libraries
 from puna.curate.read.records import Record, read_file
 from puna.curate.read.sources import READABLE, InputFile, list_inputs
@@ -42,7 +54,7 @@ from puna.curate.supply.ledger import make_ledger
 from puna.curate.text.words import Hashes, count_words
 
 _CHUNK_RECORDS, _CHUNK_BYTES = 256, 4_000_000
-_BATCH = 256
+_SMALL_CHUNKS = 32  # of a file; later ones are larger, since every part is opened seven times
 _INDEX_BATCH = 4096
 _KINDS = ("documents", "heldout/documents", "rejects/rejects", "index/index")
 _REJECTS = pa.schema(
@@ -82,9 +94,11 @@ def run(config: CurateConfig, inputs: Inputs, out: StageOutput) -> None:
     selection = select(parts, config, out.seed, out.state / "keys", decontaminated=bool(exams))
     buckets = Buckets(out.state / "buckets", config.shards, selection.columns.bytes_in)
     if not all(out.done(name) for name in _output_names(config)):
-        buckets.fill(selection.decide(read_parts(parts, ROW_SCHEMA.names)))
-        for shard in range(config.shards):
-            _write_shard(shard, buckets, selection, out, config.keep_index)
+        decided = ahead(selection.decide(ahead(read_parts(parts, ROW_SCHEMA.names))))
+        buckets.fill(_telling(decided, len(parts), "parts sorted", out))
+        with ThreadPoolExecutor(config.workers or out.workers) as threads:
+            write = functools.partial(_write_shard, buckets=buckets, selection=selection, out=out, config=config)
+            list(_telling(threads.map(write, range(config.shards)), config.shards, "shards written", out))
     if selection.corpus is not None and not out.done(COUNTS_FILE):
         with out.unit(COUNTS_FILE) as unit:
             selection.corpus.save(unit.path)
@@ -158,7 +172,8 @@ def _chunks(
         for record in read_file(file, skipped, config.max_chars, config.reading):
             chunk.append(record)
             chunk_bytes += len(record.body)
-            if len(chunk) >= _CHUNK_RECORDS or chunk_bytes >= _CHUNK_BYTES:
+            most = _CHUNK_RECORDS if count < _SMALL_CHUNKS else 4 * _CHUNK_RECORDS
+            if len(chunk) >= most or chunk_bytes >= _CHUNK_BYTES:
                 read_bytes += chunk_bytes
                 yield _part_name(number, count), chunk, before + min(size, read_bytes // 4)
                 chunk, chunk_bytes, count = [], 0, count + 1
@@ -185,7 +200,13 @@ def _corpus_parts(corpus: Path, out: StageOutput) -> list[Path]:
     return paths
 
 
-def _write_shard(shard: int, buckets: Buckets, selection: Selection, out: StageOutput, keep_index: bool) -> None:
+def _telling(items: Iterator[Item], total: int, unit: str, out: StageOutput) -> Iterator[Item]:
+    for number, item in enumerate(items, 1):
+        out.progress(number, total, unit)
+        yield item
+
+
+def _write_shard(shard: int, buckets: Buckets, selection: Selection, out: StageOutput, config: CurateConfig) -> None:
     """Pass 3: the documents, held-out documents, rejects and index of one shard, sorted by id."""
     documents, heldout, rejects, index = (f"{kind}-{shard:05d}.parquet" for kind in _KINDS)
     is_kept = pc.equal(pc.field("rule"), "")
@@ -193,12 +214,12 @@ def _write_shard(shard: int, buckets: Buckets, selection: Selection, out: StageO
         if not out.done(name):
             with out.unit(name) as unit:
                 tables = buckets.read(shard, _DOCUMENT_COLUMNS, is_kept & is_mine)
-                write_documents(unit.path, _documents(tables, selection.common_lines))
+                write_document_tables(unit.path, _documents(tables, selection.common_lines))
     if not out.done(rejects):
         with out.unit(rejects) as unit, pq.ParquetWriter(unit.path, _REJECTS, compression="zstd") as writer:
             for table in buckets.read(shard, _REJECTS.names, ~is_kept):
                 writer.write_table(table, row_group_size=max(1, len(table)))
-    if keep_index and not out.done(index):
+    if config.keep_index and not out.done(index):
         with out.unit(index) as unit, pq.ParquetWriter(unit.path, INDEX_SCHEMA, compression="zstd") as writer:
             for table in buckets.read(shard, INDEX_COLUMNS):
                 for start in range(0, len(table), _INDEX_BATCH):
@@ -211,25 +232,33 @@ def _output_names(config: CurateConfig) -> list[str]:
     return [f"{kind}-{shard:05d}.parquet" for kind in kinds for shard in range(config.shards)]
 
 
-def _documents(tables: Iterator[pa.Table], common_lines: Hashes) -> Iterator[Document]:
+def _documents(tables: Iterator[pa.Table], common_lines: Hashes) -> Iterator[pa.Table]:
     for table in tables:
-        for batch in table.to_batches(max_chunksize=_BATCH):
-            is_touched = with_common(batch["line_keys"], common_lines).tolist()
-            for row, loses_lines in zip(batch.to_pylist(), is_touched, strict=True):
-                if loses_lines:
-                    row["text"] = without_common(row["text"], np.frombuffer(row["line_keys"], np.uint64), common_lines)
-                    row["words"] = count_words(row["text"])
-                yield _document(row)
+        touched = with_common(table["line_keys"], common_lines)
+        columns = {name: table[name] for name in table.schema.names}
+        if touched.any():
+            keys = table["line_keys"].filter(pa.array(touched)).to_pylist()
+            texts = [
+                without_common(text, np.frombuffer(line_keys, np.uint64), common_lines)
+                for text, line_keys in zip(table["text"].filter(pa.array(touched)).to_pylist(), keys, strict=True)
+            ]
+            columns["text"] = with_values(table["text"], touched, texts)
+            columns["words"] = with_values(table["words"], touched, [count_words(text) for text in texts])
+        columns["meta"] = pa.array(_metas(columns), pa.string())
+        yield pa.table({name: columns[name] for name in DOCUMENT_SCHEMA.names}, schema=DOCUMENT_SCHEMA)
 
 
-def _document(row: dict[str, Any]) -> Document:
-    meta: dict[str, Any] = {"file": row["locator"], "words": row["words"]}
-    if row["form"] != "html":
-        meta["form"] = row["form"]
-    if row["title"]:
-        meta["title"] = row["title"]
-    if row["notes"]:
-        meta |= json.loads(row["notes"])
-    if masked := sum(row[column] for column in MASKED_COLUMNS):
-        meta["masked"] = masked
-    return Document(row["id"], row["text"], row["url"], row["source"], row["lang"], row["date"], meta)
+def _metas(columns: dict[str, pa.ChunkedArray]) -> Iterator[str]:
+    masked = functools.reduce(pc.add, (columns[name] for name in MASKED_COLUMNS))
+    facts = [columns[name].to_pylist() for name in ("locator", "words", "form", "title", "notes")]
+    for locator, words, form, title, notes, num_masked in zip(*facts, masked.to_pylist(), strict=True):
+        meta: dict[str, Any] = {"file": locator, "words": words}
+        if form != "html":
+            meta["form"] = form
+        if title:
+            meta["title"] = title
+        if notes:
+            meta |= json.loads(notes)
+        if num_masked:
+            meta["masked"] = num_masked
+        yield meta_text(meta)

@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from puna.base.errors import DataError
-from puna.base.rng import hash64
+from puna.base.rng import hashes64
 from puna.curate.clean import LINE_RULES, MASKED_COLUMNS, CurateConfig
 from puna.curate.columns import Columns
 from puna.curate.dedup.common_lines import common_keys, common_words
 from puna.curate.dedup.twins import Numbers, best_of, crowded, first_equal, near_heads
 from puna.curate.holdout import choose_heldout
 from puna.curate.outliers import Corpus, count, score
-from puna.curate.parts import read_parts
+from puna.curate.parts import read_parts, with_values
 from puna.curate.text.words import Hashes
 
 _NO_TWIN = -1
@@ -89,16 +89,19 @@ class Selection:
         for start, table in zip(self.columns.starts.tolist(), tables, strict=False):
             rows = slice(start, start + len(table))
             dropped_now = self.rules[rows] != self.columns.rule.of_row[rows]
-            rules = table["rule"].to_pylist()
-            for place in np.flatnonzero(dropped_now).tolist():
-                detail = self.details.get(start + place)
-                rules[place] = names[self.rules[start + place]] + (f" ({detail})" if detail else "")
-            twins = [self.columns.id(row) if row != _NO_TWIN else "" for row in self.twins[rows].tolist()]
+            rules = []
+            for row in (start + np.flatnonzero(dropped_now)).tolist():
+                detail = self.details.get(row)
+                rules.append(names[self.rules[row]] + (f" ({detail})" if detail else ""))
+            is_copy = self.columns.copies[rows] > 1
+            copies = [self.columns.id(row) for row in (start + np.flatnonzero(is_copy)).tolist()]
+            twins = self.twins[rows]
+            twin_ids = [self.columns.id(row) for row in twins[twins != _NO_TWIN].tolist()]
             values = {
                 "record": table["id"],
-                "id": pa.array([self.columns.id(row) for row in range(rows.start, rows.stop)], pa.string()),
-                "rule": pa.array(rules, pa.string()),
-                "twin": pa.array(twins, pa.string()),
+                "id": with_values(table["id"], is_copy, copies),
+                "rule": with_values(table["rule"], dropped_now, rules),
+                "twin": with_values(pa.repeat("", len(table)), twins != _NO_TWIN, twin_ids),
                 "heldout": pa.array(self.heldout[rows]),
             }
             others = [name for name in table.schema.names if name not in values]
@@ -125,7 +128,7 @@ def select(parts: list[Path], config: CurateConfig, seed: int, folder: Path, dec
         raise DataError(
             f"expected documents to keep, came {len(columns)} and all were dropped: {common}; relax the rules"
         )
-    hashes = np.fromiter((hash64(seed, "heldout", columns.id(int(row))) for row in kept), np.uint64, len(kept))
+    hashes = np.fromiter(hashes64(columns.ids_of(kept), seed, "heldout"), np.uint64, len(kept))
     sources = columns.source.of_row[kept]
     selection.heldout[kept] = choose_heldout(hashes, sources, config.heldout_fraction, config.heldout_min)
     selection.funnel = _funnel(selection, config, decontaminated)

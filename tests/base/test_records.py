@@ -7,10 +7,18 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
+from puna.base import records
 from puna.base.errors import ArtifactError, DataError
 from puna.base.files import read_json, write_json
-from puna.base.records import Document, read_documents, read_jsonl, write_documents, write_jsonl
-from puna.base.rng import generator, hash64
+from puna.base.records import (
+    Document,
+    read_documents,
+    read_jsonl,
+    write_document_tables,
+    write_documents,
+    write_jsonl,
+)
+from puna.base.rng import generator, hash64, hashes64
 
 
 def test_documents_come_back_in_file_order(tmp_path: Path) -> None:
@@ -51,3 +59,23 @@ def test_streams_are_uniform_independent_and_named() -> None:
     hashes = np.array([hash64(0, "doc", i) for i in range(2000)], dtype=np.float64) / 2**64
     assert stats.kstest(hashes, "uniform").pvalue > 1e-3
     assert hash64(0, 1) != hash64(0, "1")
+
+
+def test_tables_of_documents_become_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_ROW_GROUP", 10)
+    monkeypatch.setattr(records, "_ROW_GROUP_CHARS", 60)
+    draw = np.random.default_rng(5)
+    for count in (0, 1, 9, 10, 11, 57):
+        rows = [Document(f"{i}", "好" * int(draw.integers(20)), meta={"b": i, "a": "村"}) for i in range(count)]
+        write_documents(tmp_path / "one", rows)
+        whole = pq.read_table(tmp_path / "one")
+        for size in (1, 4, 23):
+            pieces = [whole.slice(start, size) for start in range(0, count, size)]
+            assert write_document_tables(tmp_path / "other", pieces) == count
+            assert (tmp_path / "other").read_bytes() == (tmp_path / "one").read_bytes()
+
+
+def test_many_names_hash_as_each_alone() -> None:
+    names = ["", "a", "a\x1fb", "村" * 50]
+    assert list(hashes64(names, 3, "heldout", 1)) == [hash64(3, "heldout", 1, name) for name in names]
+    assert list(hashes64(names, 3)) == [hash64(3, name) for name in names]

@@ -1,14 +1,17 @@
 """The way of texts to output files: small buckets hold the same as one, whatever parts they came in."""
 
+import itertools
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from puna.curate import parts
-from puna.curate.parts import Buckets, Row, encode_part, read_parts
+from puna.curate.parts import Buckets, Row, ahead, encode_part, read_parts, with_values
 from tests.curate.pages import curate, files_of, html_page, sentences, write_warc
 
 
@@ -65,3 +68,23 @@ def test_the_stage_writes_the_same_documents_from_many_small_buckets(
         if name.endswith(".parquet"):
             one, many = (pq.read_table(tmp_path / run / "files" / name) for run in ("one", "many"))
             assert one.equals(many), name
+
+
+def test_what_is_made_ahead_comes_in_order_and_fails_where_it_failed() -> None:
+    def items() -> Iterator[int]:
+        yield from (3, 1, 2)
+        raise ValueError("the fourth")
+
+    came: list[int] = []
+    with pytest.raises(ValueError, match="the fourth"):
+        came.extend(ahead(items()))
+    assert came == [3, 1, 2]
+    assert list(ahead(iter(()))) == []
+    assert next(ahead(itertools.count(7))) == 7  # whoever stops early waits for nothing
+
+
+def test_values_are_put_in_their_places() -> None:
+    column = pa.chunked_array([["a", "b"], ["c"], []], pa.string())
+    places = np.array([True, False, True])
+    assert with_values(column, places, ["x", "y"]).to_pylist() == ["x", "b", "y"]
+    assert with_values(column, np.zeros(3, bool), []).to_pylist() == ["a", "b", "c"]
