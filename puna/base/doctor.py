@@ -24,7 +24,7 @@ def examine() -> dict[str, Any]:
         "torch": str(torch.__version__),
         "cores": num_cores(),
         "torch_threads": torch.get_num_threads(),
-        "memory_gib": round(_memory_bytes() / 2**30, 1),
+        "memory_gib": round(memory_bytes() / 2**30, 1),
         "free_disk_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
         "float32_gflops": round(speeds["float32"], 1),
@@ -68,5 +68,6 @@ def copy_gb_per_s() -> float:
     return 2 * source.numel() * 4 / best / 1e9
 
 
-def _memory_bytes() -> int:
+def memory_bytes() -> int:
+    """Of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -11,7 +11,7 @@ import typer
 
 from puna import __version__
 from puna.base.errors import PunaError
-from puna.cli import machine, models, recipes, runs, scaling, tokenizer
+from puna.cli import machine, models, plan, recipes, runs, scaling, tokenizer
 
 app = typer.Typer(
     name="puna",
@@ -28,6 +28,7 @@ app.add_typer(scaling_app, name="scaling")
 # In the order of `puna --help`.
 for verb in (
     recipes.run,
+    plan.plan,
     recipes.pretrain,
     recipes.sft,
     recipes.reward,

@@ -10,6 +10,7 @@ from puna.base.config import read_yaml
 from puna.base.errors import ConfigError, InputError
 from puna.cli.curation import show_rejects, show_story, show_sweep
 from puna.cli.options import JsonOption, OutOption, RecipeArgument, SetOption
+from puna.cli.plan import say_beforehand
 from puna.cli.runs import show_card, show_comparison
 from puna.lineage.live import make_watcher
 from puna.lineage.recipe import Recipe, RecipeFile, parse_settings
@@ -43,7 +44,7 @@ def run(
     if explain:
         _explain(recipes, folder, replicas=seeds is not None, as_json=json_)
         return
-    results = [_run_one(one, folder, replica=seeds is not None) for one in recipes]
+    results = [_run_one(one, folder, replica=seeds is not None, quiet=json_) for one in recipes]
     if json_:
         print(json.dumps([result.report for result in results] if seeds else results[0].report, ensure_ascii=False))
         return
@@ -208,7 +209,9 @@ def _seeds(text: str | None) -> list[dict[str, Any]]:
         raise ConfigError(f"--seeds: expected numbers such as 0,1,2, came {text!r}") from None
 
 
-def _run_one(recipe: Recipe, folder: Path, replica: bool) -> RunResult:
+def _run_one(recipe: Recipe, folder: Path, replica: bool, quiet: bool = False) -> RunResult:
+    if not quiet:
+        say_beforehand(recipe, folder, folder / f"seed-{recipe.seed}" if replica else folder)
     with make_watcher() as watch:
         return run_recipe(recipe, STAGES, folder, replica=replica, watch=watch)
 

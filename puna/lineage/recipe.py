@@ -113,6 +113,15 @@ class Recipe(RecipeHead):
         return (stage, inside) if stage in self.stages else None
 
 
+def unset_variables(path: Path) -> list[str]:
+    """The variables of a recipe file that have no value until somebody gives one; of a mapping its keys, dotted."""
+    found = []
+    for name, value in (_with_bases(path, ()).get("variables") or {}).items():
+        values = {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+        found += [one for one, item in values.items() if item is None]
+    return found
+
+
 def parse_settings(items: list[str]) -> dict[str, Any]:
     """`["sft.lr=1e-3"]` as {"sft.lr": 0.001}; values are YAML. Raises ConfigError for an item without `=`."""
     settings = {}
