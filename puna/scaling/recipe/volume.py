@@ -23,6 +23,7 @@ _DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     ".bz2": bz2.BZ2Decompressor,
 }
 _SAMPLE_BYTES, _SAMPLE_FILES = 1_000_000, 32
+_TABLES, _ARCHIVES = {".csv", ".tsv"}, {".tar", ".tgz"}  # an item a line; archives of pages, or of such tables
 _BOOK_CHARACTERS = 10_000  # curate cuts longer texts
 _NO_TEXT = {"id", "url", "source", "task", "kind", "strength", "annotator", "subject", "date", "lang", "verdict"}
 
@@ -95,6 +96,10 @@ def measure(path: Path) -> Volume:
         return _crawl(path)
     sample, share = _sample(path)
     characters = len(sample) / share
+    if not _ARCHIVES.isdisjoint(kinds) and b"<html" in sample.lower():
+        return Volume(sample.count(b"ustar") / share, markup=characters)
+    if not (_TABLES | _ARCHIVES).isdisjoint(kinds):
+        return Volume(sample.count(b"\n") / share, characters)
     if kinds and kinds[0] in (".html", ".htm"):
         return Volume(1.0, markup=characters)
     return Volume(max(1.0, characters / _BOOK_CHARACTERS), characters)

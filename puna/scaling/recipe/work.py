@@ -245,7 +245,7 @@ def _ladder(config: Any, given: Given) -> Work:
             work = _learning(model, train, tokens, train.row_tokens, train.batch_rows, train.micro_batch)
             checks = forward(model, 20 * config.heldout_rows * train.row_tokens, train.row_tokens, at_once)
             effort, most = effort + work.effort + checks, max(most, work.memory_bytes)
-    return Work(effort, most)
+    return Work(effort, most, {"": Volume()})
 
 
 def _mix_search(config: Any, given: Given) -> Work:
@@ -274,6 +274,7 @@ def _sft(config: Any, given: Given) -> Work:
     model, dialogs = given.model().model, given.of("dialogs").first(config.limit)
     assert model is not None
     tokens = config.epochs * _tokens_of(dialogs, model.vocab_size, turns=2)
+    tokens *= _share_that_fits(tokens / config.epochs / max(1.0, dialogs.rows), config.row_tokens)
     steps = max(1.0, tokens / PACKED / (config.batch_rows * config.row_tokens))
     rows = config.batch_rows + config.replay_rows
     work = _learning(model, config, steps * rows * config.row_tokens, config.row_tokens, rows, config.micro_batch)
@@ -301,6 +302,7 @@ def _pairs(config: Any, given: Given, epochs: float) -> Work:
     learned = CLEAR_PAIRS if config.strengths else 1.0
     held = 1 / config.heldout if getattr(config, "heldout", 0) else 0.0
     answers = 2 * epochs * pairs.rows * learned * (1 - held)
+    answers *= _share_that_fits(per_row, config.row_tokens)
     length = min(per_row, config.row_tokens)
     rows = 2 * config.batch_pairs
     work = _learning(start.model, config, answers * length, max(1, round(length)), rows, 2 * config.micro_batch)
@@ -406,7 +408,7 @@ def _task(task: Any, items: Volume, start: Volume, config: Any) -> Effort:
         return forward(model, 2 * tokens if task.window else tokens, window, 32 * window)
     rows = items.first(task.limit)
     question, answer = _question(rows, start, task.max_tokens)
-    question *= 1 + task.shots
+    question = min(question * (1 + task.shots), max(1.0, model.max_position - answer))
     if task.kind == "samples":
         return decoding(model, rows.rows * task.samples, question, answer, config.max_batch)
     if config.style == "base" and not task.written and task.kind in ("exam", "mmlu"):
@@ -424,7 +426,11 @@ def _export(config: Any, given: Given) -> Work:
 
 
 def _nothing(config: Any, given: Given) -> Work:
-    return Work(Effort(alone=START_SECONDS), _PROCESS, {"": together(given.of(name) for name in given.names())})
+    try:
+        passed = together(given.of(name) for name in given.names())
+    except Unknown:
+        passed = Volume()
+    return Work(Effort(alone=START_SECONDS), _PROCESS, {"": passed})
 
 
 def _question(rows: Volume, start: Volume, most: float) -> tuple[float, float]:
@@ -437,6 +443,15 @@ def _question(rows: Volume, start: Volume, most: float) -> tuple[float, float]:
 
 def _tokens_of(rows: Volume, vocab_size: int, turns: int) -> float:
     return rows.characters / bytes_per_token(vocab_size) + turns * _TURN_TOKENS * rows.rows
+
+
+def _share_that_fits(mean: float, row_tokens: int) -> float:
+    """Of the tokens, in texts of this mean length that are no longer than a row: longer ones are left out.
+
+    Lengths are taken to be gamma-distributed with shape 2.
+    """
+    ratio = 2 * row_tokens / max(1.0, mean)
+    return 1 - math.exp(-ratio) * (1 + ratio + ratio**2 / 2)
 
 
 def _held(model: LlamaConfig, rows: float, tokens: float) -> float:

@@ -2,9 +2,11 @@
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import random
+import tarfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -108,3 +110,18 @@ def test_parts_and_sums() -> None:
     assert whole.first(5) == Volume(5, 50, answer=4.0, tokens=15)
     assert whole.first(0) == whole.first(11) == whole
     assert together([whole, Volume(30, 60, answer=8.0)]) == Volume(40, 160, answer=7.0, tokens=30)
+
+
+def test_archives_hold_pages_or_tables(tmp_path: Path) -> None:
+    def archive(name: str, contents: list[bytes]) -> Path:
+        with tarfile.open(tmp_path / name, "w:gz") as tar:
+            for number, content in enumerate(contents):
+                entry = tarfile.TarInfo(f"member-{number}")
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+        return tmp_path / name
+
+    pages = measure(archive("pages.tar.gz", [html_page(sentences(i, 20)) for i in range(12)]))
+    assert pages.rows == 12 and pages.markup > 0 and pages.characters == 0
+    items = measure(archive("items.tar.gz", [b"question,1,2,3,4,A\n" * 25] * 4))
+    assert (items.rows, items.markup) == (100, 0)
