@@ -14,6 +14,7 @@ from puna.base.errors import ConfigError, PunaError
 from puna.cli.options import JsonOption, OutOption, RecipeArgument, SetOption
 from puna.lineage.recipe import Recipe, parse_settings, unset_variables
 from puna.lineage.report.formats import format_bytes, format_seconds
+from puna.lineage.runner import Planned, Watcher
 from puna.stages import STAGES
 
 _FILE_WIDTH = 160
@@ -89,24 +90,35 @@ def _assumed(items: list[str], unset: list[str]) -> dict[str, Any]:
     return found
 
 
-def say_beforehand(recipe: Recipe, out: Path, folder: Path) -> None:
-    """The line before a run; nothing if there is nothing to do or nothing can be told."""
-    from puna.scaling.recipe.effort import measure_machine
-    from puna.scaling.recipe.plan import plan_recipe
+class Beforehand:
+    """A view of a run that says first what the run will take."""
 
-    try:
-        made = plan_recipe(recipe, STAGES, out, measure_machine(), folder=folder)
-    except (PunaError, OSError, ValueError):
-        return  # what is wrong with recipe or data the run itself says
-    if not made.seconds:
-        return
-    basis = "by the last run" if any(stage.basis == "last run" for stage in made.stages) else "estimated"
-    line = f"About {format_seconds(made.seconds)} and {format_bytes(made.memory_bytes)} of memory, {basis}"
-    line += f", without {', '.join(made.unknown[:3])}" if made.unknown else ""
-    print(f"{line}; `puna plan` says more", file=sys.stderr)
-    if made.too_large:
-        have = format_bytes(made.machine_bytes)
-        print(f"This machine has {have}, too little for {', '.join(made.too_large)} as planned", file=sys.stderr)
+    def __init__(self, watch: Watcher, recipe: Recipe, out: Path, replica: bool):
+        self._watch, self._recipe, self._out = watch, recipe, out
+        self._folder = out / f"seed-{recipe.seed}" if replica else out
+        self.started, self.progressed, self.finished = watch.started, watch.progressed, watch.finished
+
+    def planned(self, stages: list[Planned]) -> None:
+        """Say it, unless nothing is to be done or nothing can be told."""
+        if not all(stage.reused for stage in stages):
+            self._say(stages)
+        self._watch.planned(stages)
+
+    def _say(self, stages: list[Planned]) -> None:
+        from puna.scaling.recipe.effort import measure_machine
+        from puna.scaling.recipe.plan import plan_recipe
+
+        try:
+            made = plan_recipe(self._recipe, STAGES, self._out, measure_machine(), folder=self._folder, planned=stages)
+        except (PunaError, OSError, ValueError):
+            return  # what is wrong with the data the run itself says
+        basis = "by the last run" if any(stage.basis == "last run" for stage in made.stages) else "estimated"
+        line = f"About {format_seconds(made.seconds)} and {format_bytes(made.memory_bytes)} of memory, {basis}"
+        line += f", without {', '.join(made.unknown[:3])}" if made.unknown else ""
+        print(f"{line}; `puna plan` says more", file=sys.stderr)
+        if made.too_large:
+            have = format_bytes(made.machine_bytes)
+            print(f"This machine has {have}, too little for {', '.join(made.too_large)} as planned", file=sys.stderr)
 
 
 def _print(made: Any) -> None:

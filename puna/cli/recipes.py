@@ -10,7 +10,7 @@ from puna.base.config import read_yaml
 from puna.base.errors import ConfigError, InputError
 from puna.cli.curation import show_rejects, show_story, show_sweep
 from puna.cli.options import JsonOption, OutOption, RecipeArgument, SetOption
-from puna.cli.plan import say_beforehand
+from puna.cli.plan import Beforehand
 from puna.cli.runs import show_card, show_comparison
 from puna.lineage.live import make_watcher
 from puna.lineage.recipe import Recipe, RecipeFile, parse_settings
@@ -210,10 +210,9 @@ def _seeds(text: str | None) -> list[dict[str, Any]]:
 
 
 def _run_one(recipe: Recipe, folder: Path, replica: bool, quiet: bool = False) -> RunResult:
-    if not quiet:
-        say_beforehand(recipe, folder, folder / f"seed-{recipe.seed}" if replica else folder)
     with make_watcher() as watch:
-        return run_recipe(recipe, STAGES, folder, replica=replica, watch=watch)
+        told = watch if quiet else Beforehand(watch, recipe, folder, replica)
+        return run_recipe(recipe, STAGES, folder, replica=replica, watch=told)
 
 
 def _run_until_kind(path: Path, set_: list[str], out: Path | None, kind: str) -> None:

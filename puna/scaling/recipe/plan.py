@@ -6,7 +6,7 @@ Where the run folder holds an earlier run, its times correct the estimates: a st
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,14 +137,15 @@ def plan_recipe(
     devices: Devices | None = None,
     folder: Path | None = None,
     assumed: Mapping[str, Volume] | None = None,
+    planned: Sequence[Planned] | None = None,
 ) -> RecipePlan:
     """What `recipe` will take when it is run into `out`; `folder` holds the run that it is compared with (`out`).
 
-    assumed: how much is under a reference that leads to no file yet.
+    assumed: how much is under a reference that leads to no file yet. planned: the runner's plan, if it is made already.
 
     Raises ConfigError for a recipe that cannot be run. Data that are not there yet are no error.
     """
-    made = _made(recipe, stages, out)
+    made = _made(recipe, stages, out) if planned is None else {one.name: one for one in planned if one.reused}
     drafts = _drafts(recipe, stages, Store(out), made, machine, devices, assumed or {})
     factors = _last_run(folder or out, stages, machine) if not devices else {}
     rows = []
