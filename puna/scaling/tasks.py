@@ -177,12 +177,13 @@ def _scatter(residuals: Float64, fitted: int, rng: np.random.Generator, resample
 def _task_runs(name: str, found: list[dict[str, Any]]) -> TaskRuns:
     rows = [row for one in found for row in one["runs"]]
     task = found[0]["tasks"][name]
-    columns = (
-        [row["parameters"] for row in rows],
-        [row["tokens"] for row in rows],
-        [row["tasks"][name]["nats_per_byte"] for row in rows],
-        [row["tasks"][name]["accuracy"] for row in rows],
+    measured = [row["tasks"][name] for row in rows]
+    return TaskRuns(
+        parameters=np.array([row["parameters"] for row in rows], np.float64),
+        tokens=np.array([row["tokens"] for row in rows], np.float64),
+        likelihoods=np.array([one["nats_per_byte"] for one in measured], np.float64),
+        accuracies=np.array([one["accuracy"] for one in measured], np.float64),
+        chance=float(np.mean([one["tasks"][name]["chance"] for one in found])),  # of other seeds' items, too
+        items=task["items"],
+        settings=task["settings"],
     )
-    chance = float(np.mean([one["tasks"][name]["chance"] for one in found]))  # items of other seeds are others
-    arrays = [np.array(column, np.float64) for column in columns]
-    return TaskRuns(*arrays, chance=chance, items=task["items"], settings=task["settings"])

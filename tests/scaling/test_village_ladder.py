@@ -8,13 +8,13 @@ import pytest
 from puna.base.files import read_json
 from puna.lineage import run
 from puna.stages import STAGES as KINDS
-from tests.small import LOOP, STAGES, small_recipe
+from tests.small import STAGES, small_recipe
 
 SIZES = [
     {"dim": dim, "layers": layers, "heads": 2, "kv_heads": 1, "ffn_dim": 2 * dim, "max_position": 256}
     for dim, layers in ((8, 1), (16, 1), (32, 1))
 ]
-TRAIN: dict[str, Any] = {**LOOP, "row_tokens": 128, "batch_rows": 2, "lr": 0.02, "heldout_rows": 8}
+TRAIN: dict[str, Any] = {"micro_batch": 4, "row_tokens": 128, "batch_rows": 2, "lr": 0.02, "heldout_rows": 8}
 EXAM = {"name": "cloze", "kind": "exam", "input": "exams", "file": "village-choice"}
 TARGET = {"parameters": 384 * 48 + 2 * 48 * 24 * 3 + 3 * 48 * 96 + 3 * 48, "num_tokens": 24 * 256}
 
