@@ -131,7 +131,7 @@ def _load(places: list[Path]) -> list[dict[str, Any]]:
 
 
 def _in_unit(row: dict[str, Any], ladder: dict[str, Any], unit: Unit) -> dict[str, Any]:
-    row = {**row, "seed": ladder["seed"]}
+    row = {**row, "seed": ladder.get("seed", 0)}
     if unit == "token":
         return row
     if "text" not in ladder:
