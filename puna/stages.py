@@ -20,6 +20,7 @@ STAGES: dict[str, Stage] = {
     "mix-search": Stage("puna.pretrain.mix.search", "MixSearchConfig", seeded=True),
     "ladder": Stage("puna.pretrain.ladder", "LadderConfig", seeded=True),
     "forecast": Stage("puna.scaling.forecast", "ForecastConfig", seeded=True),
+    "compare-forecasts": Stage("puna.scaling.compare", "CompareConfig", seeded=True),
     "pretrain": Stage("puna.pretrain.run", "PretrainConfig", seeded=True),
     "sft": Stage("puna.posttrain.sft", "SftConfig", seeded=True),
     "reward": Stage("puna.posttrain.reward", "RewardConfig", seeded=True),
@@ -32,5 +33,6 @@ STAGES: dict[str, Stage] = {
     "keep": Stage("puna.posttrain.keep", "KeepConfig"),
     "baselines": Stage("puna.evals.baselines", "BaselinesConfig"),
     "evaluate": Stage("puna.evals.run", "EvaluateConfig", seeded=True),
+    "evaluate-ladder": Stage("puna.evals.ladder", "EvaluateLadderConfig", seeded=True),
     "export": Stage("puna.export.run", "ExportConfig"),
 }

@@ -17,6 +17,7 @@ from puna.base.output import Inputs, StageOutput
 from puna.base.rng import hash64
 from puna.engine import Engine
 from puna.evals.candidate import Candidate
+from puna.evals.foretold import Foretold
 from puna.evals.items import ItemResult, read_results, write_results
 from puna.evals.publish import publish, scores_table
 from puna.evals.statistics import wilson_interval
@@ -57,8 +58,12 @@ class EvaluateConfig(Config):
 def run(config: EvaluateConfig, inputs: Inputs, out: StageOutput) -> None:
     """model and the tasks' inputs -> scores.json, items.parquet, tasks/NAME.parquet.
 
-    With an input `reference`, tasks that sample also measure the KL divergence from that model.
+    With an input `reference`, tasks that sample also measure the KL divergence from that model. With an input
+    `forecast`, what was foretold of the tasks is shown beside what came.
     """
+    foretold = None
+    if inputs.has("forecast"):
+        foretold = Foretold.load(inputs.one("forecast"), inputs.one("model"), config.style, config.tasks)
     for task in config.tasks:
         inputs.many(task.input)  # a missing input is told before the first task has run
     loaded = _Loaded(config, inputs, out)
@@ -80,6 +85,8 @@ def run(config: EvaluateConfig, inputs: Inputs, out: StageOutput) -> None:
     ]
     publish(scores, [item for items in results.values() for item in items], out)
     _panels(config, scores, results, out)
+    if foretold:
+        foretold.show(results, out)
 
 
 class _Loaded:

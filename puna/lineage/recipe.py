@@ -9,7 +9,8 @@
       tokenizer: {kind: tokenizer, inputs: {documents: curate}, config: {vocab_size: 2048}}
 
 An input is an earlier stage (`curate`), a part of one (`curate/heldout`), a file or folder, an address that
-fsspec knows (s3://bucket/crawl/; `curate` reads them), or a list of these.
+fsspec knows (s3://bucket/crawl/; `curate` reads them), or a list of these. ${here} is the folder of the recipe file
+that it stands in, for files that belong to a recipe, wherever it is run from.
 One entry of `stages` may be a block of stages that is repeated `rounds` times: rounds.py.
 """
 
@@ -26,6 +27,7 @@ from puna.lineage.rounds import Carry, Rounds, block_name, count_of, is_block, n
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_HERE = "${here}"
 
 
 class StageSpec(Config):
@@ -150,10 +152,19 @@ def parse_value(text: str) -> Any:
 def _with_bases(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise ConfigError(f"{path}: extends itself through {' -> '.join(p.name for p in seen)}")
-    values = read_yaml(path)
+    values = _at_home(read_yaml(path), path.parent.as_posix())
     if base := values.get("extends"):
         values = _merged(_with_bases(path.parent / base, (*seen, path.resolve())), values)
     return values
+
+
+def _at_home(value: Any, folder: str) -> Any:
+    """`value` with every ${here} replaced by the folder of its recipe."""
+    if isinstance(value, dict):
+        return {key: _at_home(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_at_home(item, folder) for item in value]
+    return value.replace(_HERE, folder) if isinstance(value, str) else value
 
 
 def _merged(below: Any, above: Any) -> Any:

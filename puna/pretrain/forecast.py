@@ -8,8 +8,13 @@ import numpy as np
 
 from puna.base.errors import ConfigError, DataError, RunError
 from puna.base.files import read_json
+from puna.pretrain.text import SAME_TEXT, Text
 
 Log = list[dict[str, float]]
+
+
+class OtherRunError(ConfigError):
+    """A forecast of another run than the one it was given to."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +24,12 @@ class Forecast:
     rows: tuple[tuple[float, float, float, float], ...]
 
     @classmethod
-    def load(cls, place: Path, parameters: int, num_tokens: int) -> "Forecast":
-        """From an artifact or a forecast.json. Raises ConfigError if it is of another run, DataError if it is none."""
+    def load(cls, place: Path, parameters: int, num_tokens: int, tokenizer: str, text: Text) -> "Forecast":
+        """From an artifact or a forecast.json, for a run with a `tokenizer` (fingerprint), measured on `text`.
+
+        Losses a byte become those of this run's tokens. Raises OtherRunError if it is of a run of another size, number
+        of tokens, tokenizer (losses a token) or kind of text; DataError if it is no forecast.
+        """
         path = place / "forecast.json" if place.is_dir() else place
         if not path.is_file():
             raise DataError(f"expected a forecast or its forecast.json at {place}, came none")
@@ -28,11 +37,24 @@ class Forecast:
         for name, mine in (("parameters", parameters), ("tokens", num_tokens)):
             if made[name] != mine:
                 setting = {"parameters": "parameters", "tokens": "num_tokens"}[name]
-                raise ConfigError(
+                raise OtherRunError(
                     f"{place}: expected a forecast of this run, of {mine:,} {name}, came one of {made[name]:,}; "
                     f"set its {setting} to {mine}"
                 )
-        return cls(tuple(tuple(row) for row in made["curve"]))
+        apart = text.distance(Text.from_dict(made["text"])) if "text" in made else 0.0
+        if apart > SAME_TEXT:
+            raise OtherRunError(
+                f"{place}: expected a forecast for text like this run's, came one whose bytes differ by {apart:.2f} "
+                f"(up to {SAME_TEXT} is alike); train a ladder on this text"
+            )
+        unit = made.get("unit", "token")
+        if unit == "token" and made.get("tokenizers", [tokenizer]) != [tokenizer]:
+            raise OtherRunError(
+                f"{place}: expected a forecast in tokens of this run's tokenizer, came one of another; set unit of the "
+                "forecast to byte"
+            )
+        scale = text.bytes_per_token if unit == "byte" else 1.0
+        return cls(tuple((share, *(scale * loss for loss in losses)) for share, *losses in made["curve"]))
 
     @property
     def loss(self) -> float:

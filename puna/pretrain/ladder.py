@@ -5,7 +5,8 @@ schedule: a loss read from the middle of a longer run has not seen its rate fall
 
 runs/NAME.json    one run each, a unit: shape, tokens, rates, held-out loss at the end and on the way; so a killed
                   ladder goes on, within a run from its last checkpoint
-ladder.json       all of them, smallest compute first: what the stage `forecast` reads
+models/NAME/      with `keep_models` the model of each run, which the stage `evaluate-ladder` gives exams to
+ladder.json       all runs, smallest compute first, and what text their losses are of: what the stage `forecast` reads
 """
 
 import math
@@ -18,10 +19,22 @@ from puna.base.config import Config
 from puna.base.errors import ConfigError, DataError
 from puna.base.files import read_json, write_json
 from puna.base.output import Inputs, StageOutput
+from puna.model import save_model
 from puna.pretrain.loop import train
 from puna.pretrain.mix.corpus import Corpus, token_folders
+from puna.pretrain.mix.plan import read_copies
 from puna.pretrain.objective import pretraining
-from puna.pretrain.run import PretrainConfig, ShapeConfig, model_config, new_loader, new_model, validation_of
+from puna.pretrain.run import (
+    PretrainConfig,
+    ShapeConfig,
+    adopt,
+    heldout_batches,
+    model_config,
+    new_loader,
+    new_model,
+    validation_of,
+)
+from puna.pretrain.text import Text
 from puna.tokenizer import Tokenizer
 
 _CURVE_POINTS = 20
@@ -35,7 +48,7 @@ class LadderConfig(Config):
     them, N its parameters. min_ratio, max_ratio: runs of fewer or more tokens a parameter are left out. train: all
     else but shape and tokens. Its rates are those of the width `train.model.dim`; for other widths `lr` and `matrix_lr`
     are multiplied by (width / that) to the power of their exponents (muP: -1 for matrices under AdamW, 0 for the rest).
-    Runs shorter than ten warm-ups warm up for a tenth. heldout_rows: that the loss is measured on.
+    Runs shorter than ten warm-ups warm up for a tenth. keep_models: as folders of the artifact, for exams.
     """
 
     sizes: list[ShapeConfig] = Field(min_length=1)
@@ -45,7 +58,7 @@ class LadderConfig(Config):
     max_ratio: float = Field(default=1000.0, gt=0)
     lr_exponent: float = 0.0
     matrix_lr_exponent: float = 0.0
-    heldout_rows: int = Field(default=256, ge=1)
+    keep_models: bool = False
     train: PretrainConfig = Field(default_factory=PretrainConfig)
 
     @model_validator(mode="after")
@@ -76,7 +89,8 @@ class Rung:
 def run(config: LadderConfig, inputs: Inputs, out: StageOutput) -> None:
     """Train every rung. Inputs: `tokens` (train/, heldout/), one folder or several, and their `tokenizer`.
 
-    Raises ConfigError if no run is within the ratios, DataError if nothing is held out.
+    By choice `mix`, a plan of how often each document is learned. Raises ConfigError if no run is within the ratios or
+    the mix has too few tokens for one, DataError if nothing is held out.
     """
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
     rungs = rungs_of(config, tokenizer)
@@ -85,18 +99,23 @@ def run(config: LadderConfig, inputs: Inputs, out: StageOutput) -> None:
     heldout = Corpus(folders, "heldout", tokenizer.fingerprint)
     if not len(heldout.sizes):
         raise DataError("expected held-out documents to measure a ladder on, came none; set curate.heldout_fraction")
-    measure = validation_of(heldout, config.train, config.heldout_rows)
+    copies = read_copies(inputs.one("mix"), corpus) if inputs.has("mix") else None
+    rows = heldout_batches(heldout, config.train)
+    measure = validation_of(rows, config.train)
     total, done = sum(rung.flops for rung in rungs), 0.0
     for rung in rungs:
         file = f"runs/{rung.name}.json"
         if not out.done(file):
             below = StageOutput(out.state / rung.name, seed=out.seed, threads=out.threads)
-            loader = new_loader(corpus, rung.config, out.seed)
+            loader = new_loader(corpus, rung.config, out.seed, copies)
             model = new_model(rung.config.model, tokenizer, out.seed)
             num_steps = _num_steps(rung.config)
             backward = pretraining(rung.config.micro_batch, rung.config.loss, rung.config.experts)
             out.progress(done / total * 100, 100, "% of the compute", run=rung.name)
             log = train(model, loader.batch, num_steps, rung.config, below, backward, measure, _CURVE_POINTS)
+            if config.keep_models:
+                save_model(model, tokenizer, below.state / "model")
+                adopt(below.state / "model", out, f"models/{rung.name}/")
             with out.unit(file) as unit:
                 write_json(
                     unit.path,
@@ -107,7 +126,8 @@ def run(config: LadderConfig, inputs: Inputs, out: StageOutput) -> None:
     results = [read_json(out.path / "runs" / f"{rung.name}.json") for rung in rungs]
     if not out.done("ladder.json"):
         with out.unit("ladder.json") as unit:
-            write_json(unit.path, {"tokenizer": tokenizer.fingerprint, "seed": out.seed, "runs": results})
+            text = Text.of(rows, tokenizer).to_dict()
+            write_json(unit.path, {"tokenizer": tokenizer.fingerprint, "text": text, "seed": out.seed, "runs": results})
     out.metric(num_runs=len(rungs), flops=total, best_loss=min(row["loss"] for row in results))
     out.panels.append(_panel(results))
 

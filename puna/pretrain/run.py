@@ -17,23 +17,22 @@ from puna.base.errors import ConfigError
 from puna.base.files import refusing_full_disk
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import write_jsonl
-from puna.base.rng import hash64
+from puna.base.rng import generator, hash64
 from puna.model import Llama, LlamaConfig, load_model, save_model
 from puna.model.config import PRESETS, before_long_context, shrunk
 from puna.model.upcycling import upcycled
 from puna.pretrain.experts import ExpertsConfig
-from puna.pretrain.forecast import Forecast
-from puna.pretrain.loader import Loader
+from puna.pretrain.forecast import Forecast, OtherRunError
+from puna.pretrain.loader import Batch, Loader
 from puna.pretrain.loop import LoopConfig, loss_panel, mean_loss, train
 from puna.pretrain.loss import LossConfig
 from puna.pretrain.mix.corpus import Corpus, token_folders
 from puna.pretrain.mix.plan import read_copies
 from puna.pretrain.mix.sequences import CorpusSequences, check_enough
 from puna.pretrain.objective import dense_loss, pretraining
+from puna.pretrain.text import Text
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import INDEX_FILE
-
-_VALIDATION_ROWS = 64
 
 
 class ShapeConfig(Config):
@@ -82,7 +81,9 @@ class PretrainConfig(LoopConfig):
 
     piece_tokens: longer documents are cut into pieces of this length, several of which share a row (0: into rows).
     forecast_patience: with the input `forecast`, how many measured losses in a row may lie above its band before the
-    run is ended (0: any number).
+    run is ended (0: any number). forecast_required: refuse a forecast of another size, number of tokens or text; if
+    not, it is left out and the report says why. heldout_rows: that losses are measured on, drawn from all held-out
+    rows, the same ones for all runs of the same tokens.
     """
 
     model: ShapeConfig = Field(default_factory=ShapeConfig)
@@ -93,6 +94,8 @@ class PretrainConfig(LoopConfig):
     piece_tokens: int = Field(default=0, ge=0)
     batch_rows: int = Field(default=16, ge=1)
     forecast_patience: int = Field(default=0, ge=0)
+    forecast_required: bool = True
+    heldout_rows: int = Field(default=64, ge=1)
 
 
 def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
@@ -110,10 +113,11 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
     copies = read_copies(inputs.one("mix"), corpus) if inputs.has("mix") else None
     loader = new_loader(corpus, config, out.seed, copies)
     heldout = {name: folder for name, folder in folders.items() if (folder / "heldout" / INDEX_FILE).exists()}
-    validation = validation_of(Corpus(heldout, "heldout", tokenizer.fingerprint), config) if heldout else None
+    rows = heldout_batches(Corpus(heldout, "heldout", tokenizer.fingerprint), config) if heldout else []
+    validation = validation_of(rows, config) if rows else None
     num_steps = max(1, config.num_tokens // (config.batch_rows * config.row_tokens))
     backward = pretraining(config.micro_batch, config.loss, config.experts, reference)
-    forecast = _forecast(config, inputs, model.config, num_steps, validation is not None)
+    forecast = _forecast(config, inputs, model.config, num_steps, rows, tokenizer, out)
     check = (lambda log, steps: forecast.check(log, steps, config.forecast_patience)) if forecast else None
     log = train(model, loader.batch, num_steps, config, out, backward, validate=validation, check=check)
     save_base(model, tokenizer, log, out)
@@ -165,17 +169,31 @@ def new_loader(
 
 
 def _forecast(
-    config: PretrainConfig, inputs: Inputs, shape: LlamaConfig, num_steps: int, is_measured: bool
+    config: PretrainConfig,
+    inputs: Inputs,
+    shape: LlamaConfig,
+    num_steps: int,
+    rows: list[Batch],
+    tokenizer: Tokenizer,
+    out: StageOutput,
 ) -> Forecast | None:
     if not inputs.has("forecast"):
         if config.forecast_patience:
             raise ConfigError("pretrain.forecast_patience: expected the input forecast with it, came none")
         return None
-    if not is_measured:
+    if not rows:
         raise ConfigError("pretrain: expected held-out tokens with the input forecast, came none")
-    return Forecast.load(
-        inputs.one("forecast"), shape.num_met_parameters(), num_steps * config.batch_rows * config.row_tokens
-    )
+    num_tokens = num_steps * config.batch_rows * config.row_tokens
+    text = Text.of(rows, tokenizer)
+    try:
+        return Forecast.load(
+            inputs.one("forecast"), shape.num_met_parameters(), num_tokens, tokenizer.fingerprint, text
+        )
+    except OtherRunError as error:
+        if config.forecast_required:
+            raise
+        out.panel("text", "Forecast", text=f"Left out, because it is not of this run. {error}")
+        return None
 
 
 def save_base(model: Llama, tokenizer: Tokenizer, log: list[dict[str, float]], out: StageOutput) -> None:
@@ -188,11 +206,11 @@ def save_base(model: Llama, tokenizer: Tokenizer, log: list[dict[str, float]], o
     adopt(folder, out)
 
 
-def adopt(folder: Path, out: StageOutput) -> None:
-    """Make the files of a folder units of the artifact."""
+def adopt(folder: Path, out: StageOutput, below: str = "") -> None:
+    """Make the files of a folder units of the artifact, `below` before their names ("models/a/")."""
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        if not out.done(file.name):
-            with out.unit(file.name) as unit:
+        if not out.done(below + file.name):
+            with out.unit(below + file.name) as unit:
                 unit.path.write_bytes(file.read_bytes())
 
 
@@ -246,13 +264,16 @@ def _load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
     return load_model(folder)
 
 
-def validation_of(
-    corpus: Corpus, config: PretrainConfig, max_rows: int = _VALIDATION_ROWS
-) -> Callable[[nn.Module], float]:
-    """A function that measures the loss, in nats a token, on a fixed set of held-back rows."""
+def heldout_batches(corpus: Corpus, config: PretrainConfig) -> list[Batch]:
+    """A fixed set of held-back rows, in micro-batches."""
     loader = new_loader(corpus, config, seed=0)
-    rows = list(range(min(max_rows, loader.packing.num_rows)))
-    batches = [loader.gather(rows[i : i + config.micro_batch]) for i in range(0, len(rows), config.micro_batch)]
+    # Packing puts long documents first: the first 64 rows of the village have 2.7 bytes a token, all of them 3.2.
+    rows = generator(0, "heldout").permutation(loader.packing.num_rows)[: config.heldout_rows].tolist()
+    return [loader.gather(rows[i : i + config.micro_batch]) for i in range(0, len(rows), config.micro_batch)]
+
+
+def validation_of(batches: list[Batch], config: PretrainConfig) -> Callable[[nn.Module], float]:
+    """A function that measures the loss, in nats a token, on `batches`."""
 
     def validate(model: nn.Module) -> float:
         return mean_loss(model, batches, dense_loss(config.loss))

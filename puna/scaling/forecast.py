@@ -4,7 +4,8 @@ A law is fitted to the last losses (approach 3), and the way there to the losses
 what is left to go falls as a power of tokens and of parameters. Runs of one ladder share a schedule, so shares of the
 steps are comparable; the run to come must share it too.
 
-forecast.json    the run that is foretold, its loss with a 95% interval, its curve with a band, the law and its backtest
+forecast.json    the run that is foretold, its loss with a 95% interval, its curve with a band, the law and its
+                 backtest; with exams of the ladder's models, likelihood and accuracy of each task (tasks.py)
 
 P runs of the ladder, S shares of the steps.
 """
@@ -12,7 +13,7 @@ P runs of the ladder, S shares of the steps.
 import datetime
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -24,7 +25,9 @@ from puna.base.output import Inputs, StageOutput
 from puna.scaling.fit.parametric import ParametricFit, fit_parametric
 from puna.scaling.fit.points import Float64
 from puna.scaling.law import FLOPS_PER_WEIGHT
+from puna.scaling.tasks import FirstStep, foretell_all, read_tasks, task_panels
 
+Unit = Literal["token", "byte"]
 _PARAMETERS_OF_LAW = 5
 _BACKTEST = 4.0
 _Z = 1.959964
@@ -33,21 +36,29 @@ _Z = 1.959964
 class ForecastConfig(Config):
     """The run to be foretold: its parameters, the embedding once, and the tokens it learns, padding included.
 
-    resamples: of the ladder's runs, for the interval.
+    resamples: of the ladder's runs, for the interval. unit: losses a token, of one tokenizer, or a byte, which compare
+    between tokenizers on text of one kind. first_step: what the exams' likelihoods follow, a law of parameters and
+    tokens or a line over log FLOPs.
     """
 
     parameters: int = Field(ge=1)
     num_tokens: int = Field(ge=1)
     resamples: int = Field(default=400, ge=50)
+    unit: Unit = "token"
+    first_step: FirstStep = "law"
 
 
 def run(config: ForecastConfig, inputs: Inputs, out: StageOutput) -> None:
     """Foretell a run. Input: `ladder`, one artifact of that kind or several (other seeds), or their ladder.json.
 
-    Raises DataError if the ladders' tokens are of different tokenizers, or there are too few runs for a law.
+    By choice `exams`, what `evaluate-ladder` made of them. Raises DataError if the ladders' tokens are of different
+    tokenizers and losses are a token, or there are too few runs for a law.
     """
-    runs = read_ladders(inputs.many("ladder"))
-    made = forecast(runs, config.parameters, config.num_tokens, config.resamples, out.seed)
+    runs = read_ladders(inputs.many("ladder"), config.unit)
+    tasks = read_tasks(inputs.many("exams")) if inputs.has("exams") else {}
+    run_to_come = (config.parameters, config.num_tokens)
+    made = forecast(runs, *run_to_come, config.resamples, out.seed) | of_text(inputs.many("ladder"), config.unit)
+    made["tasks"] = foretell_all(tasks, *run_to_come, config.first_step, config.resamples, out.seed)
     if not out.done("forecast.json"):
         with out.unit("forecast.json") as unit:
             time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -56,20 +67,26 @@ def run(config: ForecastConfig, inputs: Inputs, out: StageOutput) -> None:
     out.metric(predicted_loss=made["loss"], low=low, high=high, times_the_compute=made["times_the_compute"])
     if made["backtest"] is not None:
         out.metric(backtest_error=made["backtest"])
-    out.panels.extend(_panels(runs, made))
+    label = {"y_label": f"held-out loss (nats a {config.unit})"}
+    out.panels.extend(panel | label if panel["kind"] == "lines" else panel for panel in _panels(runs, made))
+    if tasks:
+        out.metric(
+            **{f"{name}/predicted_accuracy": v["accuracy"] for name, v in made["tasks"].items() if "why" not in v}
+        )
+        out.panels.extend(task_panels(tasks, made["tasks"]))
 
 
-def read_ladders(places: list[Path]) -> list[dict[str, Any]]:
-    """The runs of all ladders. Raises DataError for a place that has none, or ladders of different tokenizers."""
-    found = []
-    for place in places:
-        path = place / "ladder.json" if place.is_dir() else place
-        if not path.is_file():
-            raise DataError(f"expected a ladder or its ladder.json at {place}, came none; run a stage of kind ladder")
-        found.append(read_json(path))
-    if len({ladder["tokenizer"] for ladder in found}) > 1:
-        raise DataError("expected ladders of one tokenizer, came of several; their losses a token do not compare")
-    return [row for ladder in found for row in ladder["runs"]]
+def read_ladders(places: list[Path], unit: Unit = "token") -> list[dict[str, Any]]:
+    """The runs of all ladders, losses in nats a `unit`.
+
+    Raises DataError for a place that has none, and for losses a token of different tokenizers.
+    """
+    found = _load(places)
+    if unit == "token" and len({ladder["tokenizer"] for ladder in found}) > 1:
+        raise DataError(
+            "expected ladders of one tokenizer, came of several; their losses a token do not compare: set unit to byte"
+        )
+    return [_in_unit(row, ladder, unit) for ladder in found for row in ladder["runs"]]
 
 
 def forecast(
@@ -101,6 +118,38 @@ def forecast(
         "backtest": _backtest(sizes, counts, losses),
         "runs": len(runs),
     }
+
+
+def _load(places: list[Path]) -> list[dict[str, Any]]:
+    found = []
+    for place in places:
+        path = place / "ladder.json" if place.is_dir() else place
+        if not path.is_file():
+            raise DataError(f"expected a ladder or its ladder.json at {place}, came none; run a stage of kind ladder")
+        found.append(read_json(path))
+    return found
+
+
+def _in_unit(row: dict[str, Any], ladder: dict[str, Any], unit: Unit) -> dict[str, Any]:
+    row = {**row, "seed": ladder.get("seed", 0)}
+    if unit == "token":
+        return row
+    if "text" not in ladder:
+        raise DataError("expected ladders that say how many bytes a token has, came one that does not; run it again")
+    size = ladder["text"]["bytes_per_token"]
+    return {**row, "loss": row["loss"] / size, "curve": [[share, loss / size] for share, loss in row["curve"]]}
+
+
+def of_text(places: list[Path], unit: Unit) -> dict[str, Any]:
+    """What losses are a unit of: tokenizers, and the mean of the ladders' texts, by which a run is known as alike."""
+    found = _load(places)
+    texts = [ladder["text"] for ladder in found if "text" in ladder]
+    made: dict[str, Any] = {"unit": unit, "tokenizers": sorted({ladder["tokenizer"] for ladder in found})}
+    if texts:
+        shares = np.mean([text["byte_shares"] for text in texts], 0).round(6).tolist()
+        size = float(np.mean([text["bytes_per_token"] for text in texts]))
+        made["text"] = {"bytes_per_token": size, "byte_shares": shares}
+    return made
 
 
 def _spread(fit: ParametricFit, parameters: float, tokens: float) -> float:
@@ -163,7 +212,7 @@ def _panels(runs: list[dict[str, Any]], made: dict[str, Any]) -> list[dict[str, 
     rows = [
         ["law", f"{law['floor']:.3f} + {law['a']:.4g} / N^{law['alpha']:.3f} + {law['b']:.4g} / D^{law['beta']:.3f}"],
         ["foretold", f"{made['parameters']:,} parameters on {made['tokens']:,} tokens"],
-        ["loss (nats a token)", f"{made['loss']:.3f} ({low:.3f} to {high:.3f})"],
+        [f"loss (nats a {made.get('unit', 'token')})", f"{made['loss']:.3f} ({low:.3f} to {high:.3f})"],
         ["compute", f"{made['times_the_compute']:.1f} times the largest run's"],
     ]
     if made["backtest"] is not None:

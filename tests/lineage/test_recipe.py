@@ -102,6 +102,23 @@ def test_until_and_its_error(tmp_path: Path) -> None:
         recipe.until("trian")
 
 
+def test_here_is_the_folder_of_the_file_that_says_it(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "base.yaml").write_text(
+        "name: base\nvariables: {kept: '${here}/a.json'}\nstages:\n"
+        "  a: {kind: x, inputs: {one: '${kept}', several: ['${here}/b.json', '/c.json']}}\n"
+    )
+    (tmp_path / "below/mine.yaml").write_text(
+        "extends: ../base.yaml\nname: mine\nstages:\n  b: {kind: x, inputs: {one: '${here}/d.json', other: a/e.json}}\n"
+    )
+    stages = Recipe.load(tmp_path / "below/mine.yaml").stages
+    one, several = stages["a"].inputs["one"], stages["a"].inputs["several"]
+    assert [Path(place).resolve() for place in (one, *several)] == [
+        tmp_path.resolve() / "a.json", tmp_path.resolve() / "b.json", Path("/c.json")
+    ]  # fmt: skip
+    assert stages["b"].inputs == {"one": f"{(tmp_path / 'below').as_posix()}/d.json", "other": "a/e.json"}
+
+
 def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path) -> None:
     folder = _write(tmp_path, a="extends: b.yaml\nname: a", b="extends: a.yaml\nname: b")
     with pytest.raises(ConfigError, match="extends itself"):

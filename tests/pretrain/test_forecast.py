@@ -8,8 +8,9 @@ import pytest
 
 from puna.base.errors import ConfigError, DataError, RunError
 from puna.base.output import Inputs, StageOutput
-from puna.pretrain.forecast import Forecast
+from puna.pretrain.forecast import Forecast, OtherRunError
 from puna.pretrain.run import PretrainConfig, run
+from puna.pretrain.text import Text
 from tests.pretrain.mix.conftest import ALL, MakeTokens, make_tokens, tokenizer_folder
 from tests.pretrain.test_ladder import SMALL, TRAIN
 
@@ -19,10 +20,14 @@ ROWS = ((0.2, 3.0, 2.5, 3.5), (0.6, 2.0, 1.8, 2.2), (1.0, 1.5, 1.4, 1.6))
 PARAMETERS = 16 * 272 + 2 * 16 * 8 * 3 + 3 * 16 * 32 + 3 * 16
 
 
-def write(folder: Path, parameters: int = PARAMETERS, tokens: int = 2048, rows: Any = ROWS) -> Path:
+def write(folder: Path, parameters: int = PARAMETERS, tokens: int = 2048, rows: Any = ROWS, **more: Any) -> Path:
     path = folder / "forecast.json"
-    path.write_text(json.dumps({"parameters": parameters, "tokens": tokens, "curve": rows}))
+    path.write_text(json.dumps({"parameters": parameters, "tokens": tokens, "curve": rows, **more}))
     return path
+
+
+def load(place: Path, text: Text = Text(2.0, (0.5, 0.5))) -> Forecast:
+    return Forecast.load(place, PARAMETERS, 2048, "mine", text)
 
 
 def test_the_band_is_straight_between_its_rows() -> None:
@@ -84,8 +89,32 @@ def test_pretraining_shows_the_forecast_and_ends_a_run_above_it(
 
 def test_a_forecast_of_another_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"of {PARAMETERS:,} parameters, came one of 7; set its parameters to"):
-        Forecast.load(write(tmp_path, parameters=7), PARAMETERS, 2048)
+        load(write(tmp_path, parameters=7))
     with pytest.raises(ConfigError, match="of 2,048 tokens, came one of 9; set its num_tokens to 2048"):
-        Forecast.load(write(tmp_path, tokens=9), PARAMETERS, 2048)
+        load(write(tmp_path, tokens=9))
     with pytest.raises(DataError, match="came none"):
-        Forecast.load(tmp_path / "nothing", PARAMETERS, 2048)
+        load(tmp_path / "nothing")
+    with pytest.raises(OtherRunError, match=r"whose bytes differ by 0.08 \(up to 0.07 is alike\)"):
+        load(write(tmp_path, text=Text(2.0, (0.42, 0.58)).to_dict()))
+    with pytest.raises(OtherRunError, match="set unit of the forecast to byte"):
+        load(write(tmp_path, tokenizers=["mine", "other"]))
+
+
+def test_losses_a_byte_become_those_of_this_runs_tokens(tmp_path: Path) -> None:
+    path = write(tmp_path, unit="byte", tokenizers=["other"], text=Text(9.0, (0.46, 0.54)).to_dict())
+    assert load(path, Text(2.5, (0.5, 0.5))).rows == tuple((row[0], *(2.5 * loss for loss in row[1:])) for row in ROWS)
+    assert load(write(tmp_path, unit="token", tokenizers=["mine"])).rows == ROWS
+
+
+def test_a_forecast_that_is_not_required_is_left_out_and_said(
+    tmp_path: Path, make_tokens: MakeTokens, tokenizer_folder: Path
+) -> None:
+    inputs = Inputs({"tokens": make_tokens(ALL), "tokenizer": tokenizer_folder, "forecast": write(tmp_path, tokens=9)})
+    config = PretrainConfig.model_validate({**TRAIN, "model": SMALL, "num_tokens": 1024})
+    with pytest.raises(OtherRunError):
+        run(config, inputs, StageOutput(tmp_path / "a"))
+    out = StageOutput(tmp_path / "b")
+    run(config.model_copy(update={"forecast_required": False}), inputs, out)
+    assert not [name for name in out.metrics if name.startswith("forecast")]
+    assert [panel["kind"] for panel in out.panels] == ["text", "lines"]
+    assert "of 1,024 tokens, came one of 9" in out.panels[0]["text"]

@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 from puna.base.errors import ConfigError
 from puna.base.files import read_json
 from puna.base.output import Inputs, StageOutput
+from puna.model import load_model
 from puna.pretrain import ladder
 from puna.pretrain.ladder import LadderConfig, run, rungs_of
-from puna.pretrain.run import PretrainConfig
+from puna.pretrain.mix.corpus import Corpus, token_folders
+from puna.pretrain.mix.plan import MixConfig
+from puna.pretrain.mix.plan import run as make_mix
+from puna.pretrain.run import PretrainConfig, heldout_batches, validation_of
 from puna.pretrain.run import run as pretrain
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.bpe import special_ids, split_pattern
@@ -35,7 +39,7 @@ TRAIN: dict[str, Any] = {
 
 
 def config(**changes: Any) -> LadderConfig:
-    values = {"sizes": [SMALL, LARGE], "num_tokens": [1024, 2048], "train": TRAIN, "min_ratio": 0, "heldout_rows": 8}
+    values = {"sizes": [SMALL, LARGE], "num_tokens": [1024, 2048], "train": TRAIN, "min_ratio": 0}
     return LadderConfig.model_validate({**values, **changes})
 
 
@@ -86,7 +90,7 @@ def test_a_rung_is_what_pretraining_alone_makes(
 ) -> None:
     inputs = Inputs({"tokens": make_tokens(ALL), "tokenizer": tokenizer_folder})
     out = StageOutput(tmp_path / "ladder", seed=3)
-    run(config(heldout_rows=64), inputs, out)
+    run(config(), inputs, out)
     result = read_json(out.path / "ladder.json")
     assert [row["name"] for row in result["runs"]] == ["16x1-1024", "16x1-2048", "32x2-1024", "32x2-2048"]
     alone = StageOutput(tmp_path / "alone", seed=3)
@@ -135,3 +139,41 @@ def test_a_killed_ladder_trains_nothing_twice(
     ours, theirs = (read_json(one.path / "ladder.json")["runs"] for one in (out, whole))
     for a, b in zip(ours, theirs, strict=True):
         assert {**a, "seconds": 0} == {**b, "seconds": 0}
+
+
+def test_kept_models_are_those_whose_losses_are_written(
+    tmp_path: Path, make_tokens: MakeTokens, tokenizer_folder: Path
+) -> None:
+    inputs = Inputs({"tokens": make_tokens(ALL), "tokenizer": tokenizer_folder})
+    out = StageOutput(tmp_path / "ladder", seed=1)
+    made = config(keep_models=True)
+    run(made, inputs, out)
+    tokenizer = Tokenizer.load(tokenizer_folder)
+    heldout = Corpus(token_folders(inputs.many("tokens")), "heldout", tokenizer.fingerprint)
+    measure = validation_of(heldout_batches(heldout, made.train), made.train)
+    for row in read_json(out.path / "ladder.json")["runs"]:
+        assert measure(load_model(out.path / "models" / row["name"])) == pytest.approx(row["loss"], rel=1e-6)
+        assert Tokenizer.load(out.path / "models" / row["name"]).fingerprint == tokenizer.fingerprint
+    assert not list(out.state.iterdir())
+
+
+def test_a_mix_decides_what_is_learned_and_not_what_is_measured(
+    tmp_path: Path, make_tokens: MakeTokens, tokenizer_folder: Path
+) -> None:
+    given = {"tokens": make_tokens(ALL), "tokenizer": tokenizer_folder}
+    mix = StageOutput(tmp_path / "mix")
+    weights = {"article": 0.0, "maths": 1.0, "code": 0.0, "spanish": 0.0}
+    make_mix(
+        MixConfig(by="section", weights=weights, num_tokens=4000, max_epochs=50),
+        Inputs({"tokens": given["tokens"]}),
+        mix,
+    )
+    made: dict[str, Any] = {}
+    for name, inputs in (("plain", given), ("mixed", {**given, "mix": mix.path})):
+        out = StageOutput(tmp_path / name, seed=1)
+        run(config(), Inputs(dict(inputs)), out)
+        made[name] = read_json(out.path / "ladder.json")
+    assert made["plain"]["text"] == made["mixed"]["text"]
+    assert all(a["loss"] < b["loss"] for a, b in zip(made["plain"]["runs"], made["mixed"]["runs"], strict=True))
+    with pytest.raises(ConfigError, match="the rows that the mix fills"):
+        run(config(num_tokens=[64_000]), Inputs({**given, "mix": mix.path}), StageOutput(tmp_path / "long"))

@@ -70,15 +70,38 @@ def test_the_stage_writes_when_and_what_it_foretold(tmp_path: Path) -> None:
     assert out.metrics["predicted_loss"] == made["loss"] == pytest.approx(LAW.loss(2e6, 1e7), rel=0.02)
     assert [panel["kind"] for panel in out.panels] == ["lines", "table"]
     again = forecast(read_ladders(places), 2_000_000, 10_000_000, seed=5)
-    assert {name: value for name, value in made.items() if name != "written"} == json.loads(json.dumps(again))
+    told = {"written", "unit", "tokenizers", "tasks"}
+    assert {name: value for name, value in made.items() if name not in told} == json.loads(json.dumps(again))
+    assert (made["unit"], made["tokenizers"], made["tasks"]) == ("token", ["abc"], {})
+
+
+def test_ladders_of_other_tokenizers_are_one_law_of_losses_a_byte(tmp_path: Path) -> None:
+    """The same losses a byte, cut into longer tokens by one tokenizer than by the other."""
+    for name, size in (("a", 2.5), ("b", 4.0)):
+        rows = ladder()
+        for row in rows:
+            row["loss"] *= size
+            row["curve"] = [[share, size * loss] for share, loss in row["curve"]]
+        text = {"bytes_per_token": size, "byte_shares": [0.25, 0.75] if name == "a" else [0.75, 0.25]}
+        write_json(tmp_path / f"{name}.json", {"tokenizer": name, "text": text, "seed": 0, "runs": rows})
+    out = StageOutput(tmp_path / "out")
+    inputs = Inputs({"ladder": [tmp_path / "a.json", tmp_path / "b.json"]})
+    run(ForecastConfig(parameters=3_000_000, num_tokens=20_000_000, unit="byte", resamples=50), inputs, out)
+    made = read_json(out.path / "forecast.json")
+    assert made["loss"] == pytest.approx(LAW.loss(3e6, 2e7), rel=2e-4)
+    assert made["curve"][4][1] == pytest.approx(LAW.loss(3e6, 2e7) + to_go(0.5, 3e6, 2e7), rel=1e-3)
+    assert (made["unit"], made["tokenizers"], made["text"]["byte_shares"]) == ("byte", ["a", "b"], [0.5, 0.5])
+    assert out.panels[0]["y_label"] == "held-out loss (nats a byte)"
 
 
 def test_what_gives_no_forecast_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a ladder or its ladder.json at .*none, came none"):
         read_ladders([tmp_path / "none"])
     for name in ("a", "b"):
-        write_json(tmp_path / f"{name}.json", {"tokenizer": name, "runs": ladder()})
+        write_json(tmp_path / f"{name}.json", {"tokenizer": name, "seed": 0, "runs": ladder()})
     with pytest.raises(DataError, match="of one tokenizer, came of several"):
         read_ladders([tmp_path / "a.json", tmp_path / "b.json"])
+    with pytest.raises(DataError, match="how many bytes a token has"):
+        read_ladders([tmp_path / "a.json"], "byte")
     with pytest.raises(DataError, match="at least 6 points, came 4"):
         forecast(ladder()[:4], 10, 10)

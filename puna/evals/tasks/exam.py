@@ -101,7 +101,8 @@ def _choices(config: TaskConfig, items: Sequence[Item], candidate: Candidate) ->
         values = {by: [option.normalised(by) for option in likelihoods[i]] for by in ("bytes", "tokens", "none")}
         best = {by: max(range(len(v)), key=v.__getitem__) for by, v in values.items()}
         picked = best[config.normalise]
-        details = json.dumps({"logprobs": [round(v, 4) for v in values["none"]], "picked": best, "answer": item.answer})
+        told = {"picked": best, "answer": item.answer, "nats_per_byte": -values["bytes"][int(item.answer)]}
+        details = json.dumps({"logprobs": [round(v, 4) for v in values["none"]], **told})
         verdict = check_choice(LETTERS[picked], item.choices, int(item.answer))
         results.append(result_of(config.name, item, prompt, item.choices[picked], verdict, details))
     return results

@@ -85,7 +85,8 @@ def _by_letter_likelihood(
             continue
         values = [option.logprob for option in likelihoods[i]]
         letter = LETTERS[max(range(len(values)), key=values.__getitem__)]
-        details = json.dumps({"logprobs": [round(v, 4) for v in values], "shots": num_shots[i]})
+        told = {"shots": num_shots[i], "nats_per_byte": -likelihoods[i][int(item.answer)].normalised("bytes")}
+        details = json.dumps({"logprobs": [round(v, 4) for v in values], **told})
         verdict = check_choice(letter, item.choices, int(item.answer))
         results.append(result_of(config.name, item, shown[i], letter, verdict, details))
     return results

@@ -17,6 +17,7 @@ from puna.scaling.fit.points import Float64
 
 _EXPONENTS = np.geomspace(0.03, 2.0, 16)
 _NUM_STARTS = 8
+_LEAST_LOG = -690.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +64,10 @@ class Surface:
         """floor, A, alpha, B, beta [R, 5] in the usual units of theta [R, K]."""
         mean_n, mean_d = np.log(self.parameters).mean(), np.log(self.tokens).mean()
         alpha, beta = theta[:, 3], theta[:, -1]
-        a, b = np.exp(theta[:, 1] + alpha * mean_n), np.exp(theta[:, 2] + beta * mean_d)
-        return np.stack([np.exp(theta[:, 0]), a, alpha, b, beta], -1)
+        logs = (theta[:, 0], theta[:, 1] + alpha * mean_n, theta[:, 2] + beta * mean_d)
+        # A term that the descent has sent to 0 stays a number above it, as a law wants.
+        floor, a, b = (np.exp(np.maximum(log, _LEAST_LOG)) for log in logs)
+        return np.stack([floor, a, alpha, b, beta], -1)
 
     def _logs(self) -> tuple[Float64, Float64]:
         log_n, log_d = np.log(self.parameters), np.log(self.tokens)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from puna.base.config import Config, validate
 from puna.base.errors import ConfigError, PunaError
@@ -18,7 +18,7 @@ from puna.lineage.recipe import Recipe
 from puna.lineage.runner import Planned, Stage, plan
 from puna.lineage.store import Store, read_manifest
 from puna.scaling.devices import Device
-from puna.scaling.forecast import forecast, read_ladders
+from puna.scaling.forecast import forecast, of_text, read_ladders
 from puna.scaling.law import FLOPS_PER_WEIGHT, REFIT
 from puna.scaling.layout import best_layout, fewest_gpus
 from puna.scaling.recipe.effort import Effort, Machine
@@ -30,6 +30,9 @@ _LAW_FROM = 1e8
 _COUNTED_WHEN_MADE = ("world", "curate", "semantic-dedup", "filter", "select", "annotate")
 _SERVING_SHARE = 0.4
 _FIRST_LADDER_RUNS = 100
+
+
+_Loss: TypeAlias = tuple[float, tuple[float, float] | None]
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ class _Draft:
     memory_bytes: float = 0.0
     dollars: float = 0.0
     note: str = ""
-    loss: tuple[float, tuple[float, float] | None] | None = None
+    loss: _Loss | None = None
     known: Mapping[str, Volume] = field(default_factory=dict)
 
     @property
@@ -272,7 +275,7 @@ def _on_machine(
     machine: Machine,
     devices: Devices | None,
     workers: int,
-    loss: tuple[float, tuple[float, float] | None] | None,
+    loss: _Loss | None,
 ) -> _Draft:
     if devices is None or work.model is None:
         workers = getattr(config, "workers", None) or workers
@@ -321,7 +324,7 @@ def _serving_seconds(effort: Effort, device: Device, gpus: int) -> float:
 
 def _predicted(
     recipe: Recipe, references: Mapping[str, list[str]], made: Mapping[str, Planned], store: Store, work: Work
-) -> tuple[float, tuple[float, float] | None] | None:
+) -> _Loss | None:
     """The loss of pretraining from its forecast, written or still to be, else from a published law for large models."""
     needs = work.training
     if needs is None or "tokens" not in references:
@@ -330,16 +333,24 @@ def _predicted(
     source = recipe.source_of((references.get("forecast") or ["/"])[0])
     if source and source[0] in made:
         written = read_json(store.folder(source[0], made[source[0]].fingerprint) / "forecast.json")
-        return written["loss"], tuple(written["interval"])
+        return _per_token(written, written["unit"], written.get("text"))
     if source:
-        given = recipe.stages[source[0]].inputs["ladder"]
+        spec = recipe.stages[source[0]]
+        given, unit = spec.inputs["ladder"], spec.config.get("unit", "token")
         places = [Path(one).expanduser() for one in ([given] if isinstance(given, str) else given)]
         if all(place.exists() for place in places):
-            found = forecast(read_ladders(places), parameters, round(needs.tokens), _FIRST_LADDER_RUNS)
-            return found["loss"], tuple(found["interval"])
+            found = forecast(read_ladders(places, unit), parameters, round(needs.tokens), _FIRST_LADDER_RUNS)
+            return _per_token(found, unit, of_text(places, unit).get("text"))
     if parameters < _LAW_FROM:
         return None
     return REFIT.loss(parameters, needs.tokens), None
+
+
+def _per_token(found: dict[str, Any], unit: str, text: dict[str, Any] | None) -> _Loss:
+    """A forecast in nats a token, with the bytes that a token of its ladders has if it is in nats a byte."""
+    size = text["bytes_per_token"] if unit == "byte" and text else 1.0
+    low, high = found["interval"]
+    return size * found["loss"], (size * low, size * high)
 
 
 def _last_run(folder: Path, stages: Mapping[str, Stage], machine: Machine) -> dict[str, float]:

@@ -228,13 +228,15 @@ def _pretrain(config: Any, given: Given) -> Work:
     else:
         model = shape_of(config.model, given.of("tokenizer").vocab_size)
     work = _learning(model, config, config.num_tokens, config.row_tokens, config.batch_rows, config.micro_batch)
-    checks = forward(model, 10 * 128 * config.row_tokens, config.row_tokens, config.micro_batch * config.row_tokens)
+    held = 10 * config.heldout_rows * config.row_tokens
+    checks = forward(model, held, config.row_tokens, config.micro_batch * config.row_tokens)
     return replace(work, effort=work.effort + checks)
 
 
 def _ladder(config: Any, given: Given) -> Work:
     vocab_size = given.of("tokenizer").vocab_size
-    train, effort, most = config.train, Effort(alone=START_SECONDS), 0.0
+    train, effort, most, runs = config.train, Effort(alone=START_SECONDS), 0.0, 0
+    largest: LlamaConfig | None = None
     at_once = train.micro_batch * train.row_tokens
     for shape in config.sizes:
         model = shape_of(shape, vocab_size)
@@ -243,15 +245,17 @@ def _ladder(config: Any, given: Given) -> Work:
             if not config.min_ratio <= tokens / model.num_met_parameters() <= config.max_ratio:
                 continue
             work = _learning(model, train, tokens, train.row_tokens, train.batch_rows, train.micro_batch)
-            checks = forward(model, 20 * config.heldout_rows * train.row_tokens, train.row_tokens, at_once)
-            effort, most = effort + work.effort + checks, max(most, work.memory_bytes)
-    return Work(effort, most, {"": Volume()})
+            checks = forward(model, 20 * train.heldout_rows * train.row_tokens, train.row_tokens, at_once)
+            effort, most, runs = effort + work.effort + checks, max(most, work.memory_bytes), runs + 1
+            largest = max(largest, model, key=lambda one: one.num_parameters()) if largest else model
+    return Work(effort, most, {"": Volume(runs, vocab_size=vocab_size, model=largest)})
 
 
 def _mix_search(config: Any, given: Given) -> Work:
     proxy, model = config.proxy, shape_of(config.proxy.model, given.of("tokenizer").vocab_size)
     one = _learning(model, proxy, proxy.num_tokens, proxy.row_tokens, proxy.batch_rows, proxy.micro_batch)
-    checks = forward(model, 128 * proxy.row_tokens, proxy.row_tokens, proxy.micro_batch * proxy.row_tokens)
+    held = proxy.heldout_rows * proxy.row_tokens
+    checks = forward(model, held, proxy.row_tokens, proxy.micro_batch * proxy.row_tokens)
     effort = (one.effort + checks) * (config.num_proxies + 1) + Effort(alone=1e-5 * config.candidates)
     tokens = together(given.of(name) for name in given.names() if name != "tokenizer")
     return Work(effort, one.memory_bytes, {"": tokens}, model=model)
@@ -393,6 +397,16 @@ def _evaluate(config: Any, given: Given) -> Work:
     return Work(effort, _WITH_TORCH + _held(model, config.max_batch, longest), {"": start}, model=model)
 
 
+def _evaluate_ladder(config: Any, given: Given) -> Work:
+    ladder = given.model("ladder")
+    assert ladder.model is not None
+    one = Effort()
+    for task in config.tasks:
+        one = one + _choices(task, _items(task, given).first(task.limit), ladder)
+    memory = _WITH_TORCH + _held(ladder.model, config.max_batch, min(ladder.model.max_position, 512))
+    return Work(one * ladder.rows + Effort(alone=START_SECONDS), memory, {"": Volume()}, model=ladder.model)
+
+
 def _items(task: Any, given: Given) -> Volume:
     if task.kind in ("exam", "samples"):
         return given.of(task.input, f"{task.file or task.name}.jsonl")
@@ -412,10 +426,16 @@ def _task(task: Any, items: Volume, start: Volume, config: Any) -> Effort:
     if task.kind == "samples":
         return decoding(model, rows.rows * task.samples, question, answer, config.max_batch)
     if config.style == "base" and not task.written and task.kind in ("exam", "mmlu"):
-        return forward(model, 4 * rows.rows * (question + 4), question + 4, 32 * question) + Effort(
-            alone=ITEM_SECONDS * rows.rows
-        )
+        return _choices(task, rows, start)
     return decoding(model, rows.rows, question, answer, config.max_batch) + Effort(alone=ITEM_SECONDS * rows.rows)
+
+
+def _choices(task: Any, rows: Volume, start: Volume) -> Effort:
+    """The likelihood of four options of each item."""
+    assert start.model is not None
+    question, _ = _question(rows, start, 1)
+    length = min(question * (1 + task.shots) + 4, start.model.max_position)
+    return forward(start.model, 4 * rows.rows * length, length, 32 * length) + Effort(alone=ITEM_SECONDS * rows.rows)
 
 
 def _export(config: Any, given: Given) -> Work:
@@ -477,7 +497,9 @@ WORK: dict[str, Callable[[Any, Given], Work]] = {
     "mix": _mix,
     "mix-search": _mix_search,
     "ladder": _ladder,
+    "evaluate-ladder": _evaluate_ladder,
     "forecast": _nothing,
+    "compare-forecasts": _nothing,
     "pretrain": _pretrain,
     "sft": _sft,
     "reward": _reward,
