@@ -1,6 +1,7 @@
 """What a recipe will take: `puna plan RECIPE`, and the line that `puna run` begins with."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from puna.lineage.report.formats import format_bytes, format_seconds
 from puna.lineage.runner import Planned, Watcher
 from puna.stages import STAGES
 
-_FILE_WIDTH = 160
+_FILE_WIDTH, _BUSY = 160, 0.7
 _PAGE_BYTES, _ROW_CHARACTERS, _ANSWER_CHARACTERS = 60_000, 2_500, 1_200
 
 
@@ -115,7 +116,7 @@ class Beforehand:
         basis = "by the last run" if any(stage.basis == "last run" for stage in made.stages) else "estimated"
         line = f"About {format_seconds(made.seconds)} and {format_bytes(made.memory_bytes)} of memory, {basis}"
         line += f", without {', '.join(made.unknown[:3])}" if made.unknown else ""
-        print(f"{line}; `puna plan` says more", file=sys.stderr)
+        print(f"{line}{_busy()}; `puna plan` says more", file=sys.stderr)
         if made.too_large:
             have = format_bytes(made.machine_bytes)
             print(f"This machine has {have}, too little for {', '.join(made.too_large)} as planned", file=sys.stderr)
@@ -160,6 +161,12 @@ def _time(seconds: float) -> str:
     return format_seconds(seconds) if days < 3 else f"{days:,.0f} days" if days < 1000 else f"{days / 365:,.1f} years"
 
 
+def _busy() -> str:
+    """That speeds were measured beside other work, if they were."""
+    load = os.getloadavg()[0]
+    return f" (measured while other work keeps {load:.1f} cores busy)" if load > _BUSY else ""
+
+
 def _said(one: Any) -> str:
     """What is worth saying of a stage beside its numbers."""
     parts = []
@@ -179,7 +186,7 @@ def _sums(made: Any) -> list[str]:
     dollars = sum(stage.dollars for stage in made.stages)
     parts = [f"{_time(made.seconds)} in all", f"{short(flops)} FLOPs of training" if flops else ""]
     parts += [f"{short(hours)} hours of {made.device}" if hours else "", f"${short(dollars)}" if dollars else ""]
-    lines = [", ".join(part for part in parts if part)]
+    lines = [", ".join(part for part in parts if part) + _busy()]
     if made.unknown:
         lines.append(f"Not counted, because nothing can be told: {', '.join(made.unknown)}")
     have = f"{made.cores} cores, {format_bytes(made.machine_bytes)} of memory"
