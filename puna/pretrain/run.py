@@ -33,7 +33,7 @@ from puna.pretrain.objective import dense_loss, pretraining
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import INDEX_FILE
 
-_VALIDATION_ROWS = 64
+VALIDATION_ROWS = 64
 
 
 class ShapeConfig(Config):
@@ -247,7 +247,7 @@ def _load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
 
 
 def validation_of(
-    corpus: Corpus, config: PretrainConfig, max_rows: int = _VALIDATION_ROWS
+    corpus: Corpus, config: PretrainConfig, max_rows: int = VALIDATION_ROWS
 ) -> Callable[[nn.Module], float]:
     """A function that measures the loss, in nats a token, on a fixed set of held-back rows."""
     loader = new_loader(corpus, config, seed=0)
