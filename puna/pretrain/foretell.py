@@ -118,7 +118,7 @@ def with_ladder(recipe: Recipe, num_sizes: int = 5, num_budgets: int = 4, times:
             f"ladder: expected at least {_LEAST_RUNS} runs to fit a law to, came {len(made)}; more --sizes"
         )
     names = [_free(recipe, "ladder"), _free(recipe, "forecast")]
-    inputs = {key: spec.inputs[key] for key in ("tokens", "tokenizer") if key in spec.inputs}
+    inputs = {key: value for key, value in spec.inputs.items() if key in ("tokens", "tokenizer")}
     forecast = {"parameters": _met(target.model, vocabulary), "num_tokens": _num_tokens(target)}
     stages: dict[str, StageSpec] = {}
     for key, value in recipe.stages.items():

@@ -57,10 +57,17 @@ class Points:
 
     def only(self, kept: npt.NDArray[np.bool_]) -> "Points":
         """The points of a mask [P]."""
-        columns = (self.parameters, self.tokens, self.loss, self.flops)
         names = tuple(name for name, stays in zip(self.names, kept.tolist(), strict=True) if stays)
         unique = None if self.unique is None else self.unique[kept]
-        return Points(names, *(column[kept] for column in columns), unique, self.left_out)
+        return Points(
+            names,
+            self.parameters[kept],
+            self.tokens[kept],
+            self.loss[kept],
+            self.flops[kept],
+            unique,
+            self.left_out,
+        )
 
 
 def read_points(places: Sequence[Path], columns: Mapping[str, str] | None = None) -> Points:
@@ -83,13 +90,12 @@ def read_points(places: Sequence[Path], columns: Mapping[str, str] | None = None
     kept = [row for row in whole if all(math.isfinite(row[meaning]) for meaning in _NEEDED)]
     if not kept:
         raise DataError(f"{places[0]}: expected rows with parameters, tokens and loss, came none")
-    unique = np.array([row["unique"] for row in kept])
-    return Points(
-        tuple(str(row["name"]) for row in kept),
-        *(np.array([row[meaning] for row in kept]) for meaning in (*_NEEDED, "flops")),
-        unique if np.isfinite(unique).all() else None,
-        len(rows) - len(kept),
+    parameters, tokens, loss, flops, unique = (
+        np.array([row[meaning] for row in kept], np.float64) for meaning in (*_NEEDED, "flops", "unique")
     )
+    names = tuple(str(row["name"]) for row in kept)
+    told = unique if np.isfinite(unique).all() else None
+    return Points(names, parameters, tokens, loss, flops, told, len(rows) - len(kept))
 
 
 def _ladders(place: Path) -> list[Path]:
