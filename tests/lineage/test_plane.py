@@ -39,7 +39,9 @@ def boxes(tree: ElementTree.Element) -> list[tuple[float, float, float, float]]:
 def test_points_and_curves_stand_where_their_logarithms_are() -> None:
     spots = [Spot(1e6, 1.0, "c0"), Spot(1e12, 100.0, "c0"), Spot(1e9, 10.0, "c1")]
     tree = parse(make_plane([Trace([(1e6, 1.0), (1e9, 10.0), (1e12, 100.0)], "c2")], spots))
-    low, high, middle = ((float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in tree.iter("circle"))
+    middle, high, low = (
+        (float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in tree.iter("circle")
+    )  # first on top
     assert low[0] < high[0] and low[1] > high[1]  # up is up
     assert middle == pytest.approx([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2], abs=0.1)
     path = next(tree.iter("path")).attrib["d"]
