@@ -266,7 +266,7 @@ def test_verbs_run_a_recipe_up_to_their_stage(
         return RunResult(folder, [], {}, folder / "report.html", ran)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("puna.cli.recipes._run_one", fake)
+    monkeypatch.setattr("puna.cli.recipes.run_one", fake)
     Path("lap.yaml").write_text(LAP)
     assert _puna(arguments[0], "lap.yaml", *arguments[1:]) == 0
     assert ran[-1] == last and capsys.readouterr().out.startswith(f"Model: {model}   Report: ")

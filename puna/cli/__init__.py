@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 tokenizer_app = typer.Typer(no_args_is_help=True, help="Train, use, measure and expand tokenizers.")
 app.add_typer(tokenizer_app, name="tokenizer")
-scaling_app = typer.Typer(no_args_is_help=True, help="Plan training runs and predict their loss.")
+scaling_app = typer.Typer(no_args_is_help=True, help="Fit scaling laws, plan training runs and foretell their loss.")
 app.add_typer(scaling_app, name="scaling")
 
 # In the order of `puna --help`.
@@ -49,7 +49,7 @@ for verb in (
     app.command()(verb)
 for sub_verb in (tokenizer.train, tokenizer.encode, tokenizer.decode, tokenizer.measure, tokenizer.expand):
     tokenizer_app.command()(sub_verb)
-for scaling_verb in (scaling.plan, scaling.predict):
+for scaling_verb in (scaling.plan, scaling.predict, scaling.fit, scaling.run):
     scaling_app.command()(scaling_verb)
 
 

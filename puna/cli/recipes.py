@@ -39,12 +39,12 @@ def run(
     Example: puna run recipes/nano.yaml --until pretrain
     """
     settings = parse_settings(set_) | ({"crawl": crawl} if crawl else {})
-    recipes = [_load(recipe, settings | seed, until) for seed in _seeds(seeds)]
+    recipes = [load_recipe(recipe, settings | seed, until) for seed in read_seeds(seeds)]
     folder = out or Path("runs") / recipes[0].name
     if explain:
         _explain(recipes, folder, replicas=seeds is not None, as_json=json_)
         return
-    results = [_run_one(one, folder, replica=seeds is not None, quiet=json_) for one in recipes]
+    results = [run_one(one, folder, replica=seeds is not None, quiet=json_) for one in recipes]
     if json_:
         print(json.dumps([result.report for result in results] if seeds else results[0].report, ensure_ascii=False))
         return
@@ -102,7 +102,7 @@ def rounds(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) 
 
     Example: puna rounds recipes/nano.yaml --set rounds=2
     """
-    loaded = _load(recipe, parse_settings(set_), None)
+    loaded = load_recipe(recipe, parse_settings(set_), None)
     names = [name for name in loaded.stages if round_of(name)]
     if not names:
         raise ConfigError(f"{recipe}: expected a block of rounds, came none or no rounds; write one, or --set rounds=1")
@@ -147,7 +147,7 @@ def curate(
         config = _curate_settings(rules, set_) | {"engine": engine}
         named = {"crawl": inputs} | ({"exams": exams} if exams else {}) | ({"corpus": str(corpus)} if corpus else {})
         stages = {"curate": {"kind": "curate", "inputs": named, "config": config}}
-        result = _run_one(Recipe.from_values({"name": "curate", "stages": stages}), out, replica=False)
+        result = run_one(Recipe.from_values({"name": "curate", "stages": stages}), out, replica=False)
         if not json_:
             print(f"Documents: {out / 'curate'}   Report: {result.report_path}")
     if sweep:
@@ -195,12 +195,14 @@ def schema() -> None:
     print(json.dumps(made, indent=1))
 
 
-def _load(path: Path, settings: dict[str, Any], until: str | None) -> Recipe:
+def load_recipe(path: Path, settings: dict[str, Any], until: str | None) -> Recipe:
+    """The recipe of a file with settings laid over, ended after `until`."""
     recipe = Recipe.load(path, settings)
     return recipe.until(until) if until else recipe
 
 
-def _seeds(text: str | None) -> list[dict[str, Any]]:
+def read_seeds(text: str | None) -> list[dict[str, Any]]:
+    """`0,1,2` as the settings of three replicas; of nothing one run, with the recipe's own seed."""
     if text is None:
         return [{}]
     try:
@@ -209,14 +211,15 @@ def _seeds(text: str | None) -> list[dict[str, Any]]:
         raise ConfigError(f"--seeds: expected numbers such as 0,1,2, came {text!r}") from None
 
 
-def _run_one(recipe: Recipe, folder: Path, replica: bool, quiet: bool = False) -> RunResult:
+def run_one(recipe: Recipe, folder: Path, replica: bool, quiet: bool = False) -> RunResult:
+    """Run a recipe in sight of the terminal, which is told first what it will take (not if `quiet`)."""
     with make_watcher() as watch:
         told = watch if quiet else Beforehand(watch, recipe, folder, replica)
         return run_recipe(recipe, STAGES, folder, replica=replica, watch=told)
 
 
 def _run_until_kind(path: Path, set_: list[str], out: Path | None, kind: str) -> None:
-    recipe = _load(path, parse_settings(set_), None)
+    recipe = load_recipe(path, parse_settings(set_), None)
     names = [name for name, spec in recipe.stages.items() if spec.kind == kind]
     if not names:
         raise ConfigError(f"{path}: expected a stage of kind {kind}, came {', '.join(recipe.stages)}")
@@ -226,7 +229,7 @@ def _run_until_kind(path: Path, set_: list[str], out: Path | None, kind: str) ->
 
 def _run_until(recipe: Recipe, stage: str, out: Path | None) -> None:
     folder = out or Path("runs") / recipe.name
-    result = _run_one(recipe.until(stage), folder, replica=False)
+    result = run_one(recipe.until(stage), folder, replica=False)
     print(f"Model: {folder / stage}   Report: {result.report_path}")
 
 

@@ -9,7 +9,6 @@ models/NAME/      with `keep_models` the model of each run, which the stage `eva
 ladder.json       all runs, smallest compute first, and what text their losses are of: what the stage `forecast` reads
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,7 +194,12 @@ def _panel(results: list[dict[str, Any]]) -> dict[str, Any]:
     series = []
     for parameters in sorted({row["parameters"] for row in results}):
         mine = [row for row in results if row["parameters"] == parameters]
-        points = {"x": [math.log10(row["flops"]) for row in mine], "y": [row["loss"] for row in mine]}
+        points = {"x": [row["flops"] for row in mine], "y": [row["loss"] for row in mine]}
         series.append({"name": f"{parameters:,} parameters", **points})
-    labels = {"x_label": "FLOPs of training (powers of ten)", "y_label": "held-out loss (nats a token)"}
+    labels = {
+        "x_label": "FLOPs of training",
+        "y_label": "held-out loss (nats a token)",
+        "x_scale": "log",
+        "y_scale": "log",
+    }
     return {"kind": "lines", "title": "Loss against compute", **labels, "series": series}

@@ -204,9 +204,9 @@ def _panels(runs: list[dict[str, Any]], made: dict[str, Any]) -> list[dict[str, 
     series = []
     for size in sorted({row["parameters"] for row in runs}):
         mine = sorted((row for row in runs if row["parameters"] == size), key=lambda row: row["flops"])
-        points = {"x": [math.log10(row["flops"]) for row in mine], "y": [row["loss"] for row in mine]}
+        points = {"x": [row["flops"] for row in mine], "y": [row["loss"] for row in mine]}
         series.append({"name": f"{size:,} parameters", **points})
-    series.append({"name": "foretold", "x": [math.log10(made["flops"])], "y": [made["loss"]]})
+    series.append({"name": "foretold", "x": [made["flops"]], "y": [made["loss"]]})
     low, high = made["interval"]
     law = made["law"]
     rows = [
@@ -217,7 +217,12 @@ def _panels(runs: list[dict[str, Any]], made: dict[str, Any]) -> list[dict[str, 
     ]
     if made["backtest"] is not None:
         rows.append(["backtest", f"{100 * made['backtest']:.1f}% off on runs of more than a quarter of the compute"])
-    labels = {"x_label": "FLOPs of training (powers of ten)", "y_label": "held-out loss (nats a token)"}
+    labels = {
+        "x_label": "FLOPs of training",
+        "y_label": "held-out loss (nats a token)",
+        "x_scale": "log",
+        "y_scale": "log",
+    }
     return [
         {"kind": "lines", "title": "Forecast", **labels, "series": series},
         {"kind": "table", "title": "Forecast", "columns": ["", ""], "rows": rows},

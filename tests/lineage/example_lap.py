@@ -157,7 +157,7 @@ def loss_curve() -> dict[str, Any]:
         "x_label": "tokens",
         "y_label": "nats per token",
         "series": series,
-        "log_y": True,
+        "y_scale": "log",
     }
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from puna.lineage.report.curves import MAX_POINTS, broken_runs, lines, log_ticks, thin
+from puna.lineage.report.curves import MAX_POINTS, broken_runs, lines, log_ticks, thin, tick_texts
 from puna.lineage.report.figures import NUM_COLOURS, Dot, Mark, Scale, bars, dots, funnel, nice_ticks
 from puna.lineage.report.graph import HEIGHT, WIDTH, lineage_graph, place, read_graph
+from puna.lineage.report.panels import render_panel
 from puna.lineage.report.stairs import PLOT, staircase
 from puna.lineage.report.steps import Step
 from puna.lineage.report.style import DARK, LIGHT
@@ -188,8 +189,42 @@ def test_ticks_lie_inside_and_are_round(low: float, width: float):
 
 def test_logarithmic_ticks():
     assert log_ticks(0.5, 2000) == pytest.approx([1, 10, 100, 1000])
-    assert log_ticks(1.0, 9.0) == pytest.approx([2, 4, 6, 8])
+    assert log_ticks(1.0, 9.0) == pytest.approx([1, 2, 3, 5])
+    assert log_ticks(3e11, 2.4e12) == pytest.approx([3e11, 5e11, 1e12, 2e12])
+    assert log_ticks(1e6, 1e18) == pytest.approx([1e6, 1e8, 1e10, 1e12, 1e14, 1e16, 1e18])
     assert all(1.2 <= tick <= 1.3 for tick in log_ticks(1.2, 1.3))
+    assert log_ticks(7.0, 7.0) == [7.0]
+
+
+@given(st.floats(-12, 28), st.floats(0.05, 30))
+def test_logarithmic_ticks_are_few_inside_and_their_texts_do_not_touch(start: float, decades: float):
+    low, high = 10**start, 10 ** (start + decades)
+    ticks = log_ticks(low, high)
+    assert 2 <= len(ticks) <= 8
+    assert all(low * (1 - 1e-9) <= tick <= high * (1 + 1e-9) for tick in ticks)
+    # A page of 500 pixels leaves 350 for the drawing; a character of 12 pixels' height is 7 wide.
+    width, texts = 350, tick_texts(ticks)
+    places = [width * math.log10(tick / low) / decades for tick in ticks]
+    for left, right, a, b in zip(places, places[1:], texts, texts[1:], strict=False):
+        assert right - left >= 7 * (len(a) + len(b)) / 2
+    written = [float(text) for text in texts if "e" in text]
+    assert all(any(value == pytest.approx(tick) for tick in ticks) for value in written)
+    assert len(written) == (sum(not 1e-3 <= t < 1e3 for t in ticks) if max(ticks) >= 1e6 or min(ticks) < 1e-3 else 0)
+
+
+def test_panels_with_logarithmic_axes_show_powers_and_refuse_other_scales():
+    series = [{"name": "ladder", "x": [3e11, 6e11, -1, 2.4e12], "y": [3.2, 3.0, 2.9, 2.8]}]
+    panel = {"kind": "lines", "title": "t", "x_label": "FLOPs", "y_label": "loss", "series": series}
+    tree = parse(render_panel({**panel, "x_scale": "log", "y_scale": "log"}, None))
+    first, second = (path.attrib["d"][1:].split(" L") for path in tree.iter("path"))
+    places = [float(spot.split(",")[0]) for spot in (*first, *second)]
+    assert places == pytest.approx([0, 100 / 3, 100], abs=0.01)  # an eightfold range, once doubled
+    texts = [text for text in tree.iter("text") if text.attrib["text-anchor"] == "middle"]
+    assert [text.text for text in texts] == ["3e11", "5e11", "1e12", "2e12"]
+    assert percent(texts[2], "x") == pytest.approx(100 * math.log(1e12 / 3e11) / math.log(8), abs=0.001)
+    names = [line.text for line in tree.iter("p") if "axis-name" in line.attrib.get("class", "")]
+    assert names == ["loss (logarithmic)", "FLOPs (logarithmic)"]
+    assert "x_scale is linear or log, not" in render_panel({**panel, "x_scale": "lin"}, None)
 
 
 STAGES = [

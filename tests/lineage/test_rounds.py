@@ -490,7 +490,7 @@ def test_a_verb_for_a_kind_stops_before_the_rounds(tmp_path: Path, monkeypatch: 
         ran.append(list(recipe.stages))
         return Result()
 
-    monkeypatch.setattr(recipes, "_run_one", fake)
+    monkeypatch.setattr(recipes, "run_one", fake)
     (tmp_path / "lap.yaml").write_text(RECIPE)
     recipes._run_until_kind(tmp_path / "lap.yaml", [], tmp_path, "sft")
     recipes._run_until_kind(tmp_path / "lap.yaml", [], tmp_path, "generate")

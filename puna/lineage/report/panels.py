@@ -3,7 +3,7 @@
     table    columns, rows
     funnel   steps: [{name, documents, tokens}]
     bars     unit, items: [{label, value, low?, high?, group?}]
-    lines    x_label, y_label, series: [{name, x, y, right?}], log_y?, right_label?
+    lines    x_label, y_label, series: [{name, x, y, right?}], x_scale?, y_scale? (log), right_label?
     samples  items: [{id, prompt, answer, expected, verdict}]
     text     text
 
@@ -92,9 +92,16 @@ def asked_prompt(prompt: str) -> Html:
 
 
 def lines_panel(panel: Mapping[str, Any]) -> Html:
-    """Curves over one axis, or over two where a series says `right`."""
-    settings = bool(panel.get("log_y")), panel.get("right_label") or ""
-    return lines(panel["series"], panel["x_label"], panel["y_label"], *settings)
+    """Curves over one axis, or over two where a series says `right`; x_scale and y_scale are "linear" or "log"."""
+    logs = {}
+    for name, key in (("log_x", "x_scale"), ("log_y", "y_scale")):
+        scale = panel.get(key) or "linear"
+        if scale not in ("linear", "log"):
+            raise ValueError(f"{key} is linear or log, not {scale!r}")
+        logs[name] = scale == "log"
+    return lines(
+        panel["series"], panel["x_label"], panel["y_label"], right_label=panel.get("right_label") or "", **logs
+    )
 
 
 PANELS = {

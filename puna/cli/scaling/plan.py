@@ -1,4 +1,4 @@
-"""Verbs on scaling laws, `puna scaling VERB`: `plan`, `predict`."""
+"""`puna scaling plan`: a budget or a wanted loss to a whole plan."""
 
 import dataclasses
 import json
@@ -8,13 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from puna.base.errors import ConfigError
 from puna.cli.options import JsonOption
-
-_LAWS = {"chinchilla": "CHINCHILLA", "refit": "REFIT"}
-LawOption = Annotated[
-    str, typer.Option(help="chinchilla (Hoffmann 2022) or refit (Besiroglu 2024, the same runs fitted again)")
-]
+from puna.cli.scaling.options import LawOption, PlotOption, check_plot, write_plot
 
 
 def plan(
@@ -41,16 +36,20 @@ def plan(
     optimizer: Annotated[str, typer.Option(help="adamw or muon")] = "adamw",
     count: Annotated[str, typer.Option(help="FLOPs: 6nd, or with attention: causal, full (PaLM's)")] = "6nd",
     law: LawOption = "chinchilla",
+    plot: PlotOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Plan a pretraining run: parameters, tokens, shape, layout, memory, time, price and predicted loss.
 
-    Example: puna scaling plan --dollars 100k --gpus 64 --unique-tokens 500B
+    Example: puna scaling plan --dollars 100k --gpus 64 --unique-tokens 500B --plot plan.svg
     """
     from puna.scaling.devices import find_device
+    from puna.scaling.law_file import read_law
     from puna.scaling.optimum import Demand
     from puna.scaling.plan import Budget, Workload, make_plan
 
+    check_plot(plot)
+    known = read_law(law)
     given = {"gpu_hours": gpu_hours, "dollars": dollars, "days": days, "flops": flops}
     budget = Budget(
         **{name: _number(name, text) for name, text in given.items()},
@@ -77,52 +76,15 @@ def plan(
         lr=lr,
         batch_tokens=_number("batch_tokens", batch_tokens),
     )
-    made = make_plan(budget, _law(law), work)
+    made = make_plan(budget, known.law, work, known.resamples)
+    if plot:
+        from puna.scaling.chart import plan_plane
+
+        write_plot(plot, plan_plane(known.law, made))
     if json_:
         print(json.dumps(_plan_json(made)))
         return
     _print_plan(made, law)
-
-
-def predict(
-    parameters: Annotated[str, typer.Option(help="Parameters, e.g. 8B")],
-    tokens: Annotated[str, typer.Option(help="Tokens learned, e.g. 15T")],
-    law: LawOption = "chinchilla",
-    json_: JsonOption = False,
-) -> None:
-    """The loss of a model after so many tokens, and what the same FLOPs are best spent on.
-
-    Example: puna scaling predict --parameters 8B --tokens 15T --law refit
-    """
-    from puna.scaling.law import FLOPS_PER_WEIGHT
-    from puna.scaling.numbers import read_quantity, short
-
-    known = _law(law)
-    size, learned = read_quantity("parameters", parameters), read_quantity("tokens", tokens)
-    flops = FLOPS_PER_WEIGHT * size * learned
-    best = known.optimal(flops)
-    found = {
-        "num_parameters": size,
-        "num_tokens": learned,
-        "flops": flops,
-        "predicted_loss": known.loss(size, learned),
-        "optimal_parameters": best[0],
-        "optimal_tokens": best[1],
-        "optimal_loss": known.loss(*best),
-    }
-    if json_:
-        print(json.dumps(found))
-        return
-    print(f"Predicted loss: {found['predicted_loss']:.4f} nats a token   FLOPs: {short(flops)}")
-    print(f"The best of these FLOPs: {found['optimal_loss']:.4f}, {short(best[0])} parameters, {short(best[1])} tokens")
-
-
-def _law(name: str) -> Any:
-    import puna.scaling.law
-
-    if name not in _LAWS:
-        raise ConfigError(f"--law: expected {' or '.join(_LAWS)}, came {name!r}")
-    return getattr(puna.scaling.law, _LAWS[name])
 
 
 def _number(name: str, text: str | None) -> float | None:
