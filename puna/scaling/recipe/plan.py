@@ -304,7 +304,12 @@ def _training(needs: Training, device: Device, gpus: int) -> tuple[float, int, f
         gpus //= 2
     layout = best_layout(needs.model, device, gpus, needs.row_tokens, needs.batch_rows, needs.optimizer)
     mfu = layout.mfu(needs.model, device, needs.row_tokens)
-    return needs.tokens / layout.tokens_per_second, gpus, layout.memory.resident, f"{layout}, MFU {mfu:.0%}"
+    return (
+        needs.tokens / layout.tokens_per_second,
+        gpus,
+        layout.memory.resident,
+        f"{' '.join(str(layout).split()[:4])}, MFU {mfu:.0%}",
+    )
 
 
 def _is_laid_out(needs: Training, device: Device, gpus: int) -> bool:
@@ -327,8 +332,8 @@ def _predicted(
 ) -> _Loss | None:
     """The loss of pretraining from its forecast, written or still to be, else from a published law for large models."""
     needs = work.training
-    if needs is None or "tokens" not in references:
-        return None
+    if needs is None or "tokens" not in references or "model" in references:
+        return None  # of a model that has learned before, tokens alone tell nothing
     parameters = needs.model.num_met_parameters()
     source = recipe.source_of((references.get("forecast") or ["/"])[0])
     if source and source[0] in made:

@@ -143,6 +143,7 @@ def test_production_recipes_are_planned_with_data_that_are_not_there(name: str) 
     rows = {"crawl": 1e9, "dialogs": 1e6, "preferences": 1e6, "prompts": 1e5, "mmlu": 14e3, "gsm8k": 1e3, "dev": 1e3}
     told = production(name, **rows)
     assert told.unknown == []
+    assert stage(told, "pretrain").predicted_loss is not None and stage(told, "anneal").predicted_loss is None
     assert all(one.dollars > 0 for one in told.stages if one.gpus)
 
 
