@@ -24,14 +24,11 @@ from puna.base.rng import generator
 from puna.scaling.fit.bootstrap import interval
 from puna.scaling.fit.parametric import ParametricFit, fit_parametric
 from puna.scaling.fit.points import Float64
-from puna.scaling.forecast import Unit, read_ladders
+from puna.scaling.forecast import DELTA, Unit, read_ladders
 from puna.scaling.law import FLOPS_PER_WEIGHT
 
 _PARAMETERS_OF_LAW = 5
 _PLACES = 200
-_DELTA = 1.0
-"""Squares: what runs of all mixes share moves their laws alike. Huber's usual limit is nearly that of absolute
-deviations, whose law hangs on a few runs, and on others for each mix."""
 _DRAWS = 10
 """Of two single runs' scatter, for each resample."""
 
@@ -163,7 +160,7 @@ def _run_of(row: dict[str, Any]) -> tuple[float, float, int]:
 
 def _fit(rows: list[dict[str, Any]], resamples: int, seed: int) -> ParametricFit:
     columns = (np.array([row[name] for row in rows], np.float64) for name in ("parameters", "tokens", "loss"))
-    return fit_parametric(*columns, delta=_DELTA, resamples=resamples, seed=seed)
+    return fit_parametric(*columns, delta=DELTA, resamples=resamples, seed=seed)
 
 
 def _law(fit: ParametricFit) -> Float64:
