@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,20 @@ def test_what_is_made_ahead_comes_in_order_and_fails_where_it_failed() -> None:
     assert came == [3, 1, 2]
     assert list(ahead(iter(()))) == []
     assert next(ahead(itertools.count(7))) == 7  # whoever stops early waits for nothing
+
+
+def test_the_next_one_is_made_while_this_one_is_worked_on() -> None:
+    begun = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        begun.set()
+        yield 2
+
+    made = ahead(items())
+    assert next(made) == 1
+    assert begun.wait(10)  # by no call of ours
+    assert list(made) == [2]
 
 
 def test_values_are_put_in_their_places() -> None:

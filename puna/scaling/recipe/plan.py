@@ -29,7 +29,7 @@ _LAW_FROM = 1e8
 """Parameters from which on Chinchilla's runs say something of a model; theirs begin at 44M."""
 _COUNTED_WHEN_MADE = ("world", "curate", "semantic-dedup", "filter", "select", "annotate")
 _SERVING_SHARE = 0.4
-_FIRST_LADDER_RUNS = 100
+_RESAMPLES = 100
 
 
 _Loss: TypeAlias = tuple[float, tuple[float, float] | None]
@@ -344,7 +344,7 @@ def _predicted(
         given, unit = spec.inputs["ladder"], spec.config.get("unit", "token")
         places = [Path(one).expanduser() for one in ([given] if isinstance(given, str) else given)]
         if all(place.exists() for place in places):
-            found = forecast(read_ladders(places, unit), parameters, round(needs.tokens), _FIRST_LADDER_RUNS)
+            found = forecast(read_ladders(places, unit), parameters, round(needs.tokens), _RESAMPLES)
             return _per_token(found, unit, of_text(places, unit).get("text"))
     if parameters < _LAW_FROM:
         return None
