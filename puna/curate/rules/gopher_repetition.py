@@ -17,7 +17,7 @@ from pydantic import Field
 from puna.base.config import Config
 from puna.curate.rules.check import Check
 from puna.curate.text.lines import Lines
-from puna.curate.text.tokens import mix
+from puna.curate.text.tokens import leaf, mix
 from puna.curate.text.words import BASE, CHARACTER, Words
 
 
@@ -146,7 +146,7 @@ def _repeated_chars(hashes, lengths, tops, duplicates, gap, least, is_dclm):  # 
     return chars
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _table_size(num_keys):  # type: ignore[no-untyped-def]
     """Slots of an open hash table that is at most half full; a power of two."""
     size = 16
@@ -155,7 +155,7 @@ def _table_size(num_keys):  # type: ignore[no-untyped-def]
     return size
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _number(keys, table, grams, firsts, counts):  # type: ignore[no-untyped-def]
     """Number the n-grams with these hashes; how many different ones there are. Fills grams, firsts and counts."""
     size, num_grams = _table_size(len(keys)), 0
@@ -173,7 +173,7 @@ def _number(keys, table, grams, firsts, counts):  # type: ignore[no-untyped-def]
     return num_grams
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _skipped_chars(lengths, n, places, grams, firsts):  # type: ignore[no-untyped-def]
     """Characters of the n-grams that occurred before, each found left to right and then skipped."""
     total = skipped_to = 0
@@ -187,7 +187,7 @@ def _skipped_chars(lengths, n, places, grams, firsts):  # type: ignore[no-untype
     return total
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _covered_chars(lengths, n, places, grams, counts):  # type: ignore[no-untyped-def]
     """Characters under any n-gram that occurs more than once, each counted once."""
     total = covered_to = 0

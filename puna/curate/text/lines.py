@@ -11,7 +11,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from puna.curate.text.tokens import CHARACTER_RANGES, abbreviations, code_points, is_abbreviation, lower_table, mix
+from puna.curate.text.tokens import (
+    CHARACTER_RANGES,
+    abbreviations,
+    code_points,
+    is_abbreviation,
+    leaf,
+    lower_table,
+    mix,
+)
 
 
 class LineTotals(NamedTuple):
@@ -262,7 +270,7 @@ def _copies(hashes, counts):  # type: ignore[no-untyped-def]
     return copies, chars, blank_chars, paragraphs, paragraph_copies, paragraph_chars
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _is_in(seen, key):  # type: ignore[no-untyped-def]
     """Whether `key` is in the hash table `seen`; it is from now on. A free slot holds 0."""
     key = max(key, np.uint64(1))
@@ -276,7 +284,7 @@ def _is_in(seen, key):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _num_short(counts, most_chars):  # type: ignore[no-untyped-def]
     short = 0
     for line in range(counts.shape[1]):
