@@ -38,6 +38,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="0.05 and 0.2 GB, nothing recorded")
     options = parser.parse_args()
     sizes = [0.05, 0.2] if options.quick else [float(size) for size in options.gigabytes.split(",")]
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         rows = [_measure(Path(folder), size, options.workers) for size in sizes]
     if not options.quick:

@@ -6,7 +6,7 @@ from typing import Any
 from lxml import etree
 
 _CONTROL = bytes(range(9)) + b"\x0b\x0c" + bytes(range(0x0E, 0x20)) + b"\x7f"
-_ENDS = re.compile(rb"(?i)</(body|html)\s*>")
+_ENDS = re.compile(rb"</(?:[bB][oO][dD][yY]|[hH][tT][mM][lL])\s*>")  # (?i) would look at each byte
 _TAG = re.compile(rb"(?i)<(?!/?(?:script|style)\b)[^<>]*>")
 _MAX_DEPTH = 2040  # libxml2 stops reading at 2,048
 

@@ -22,8 +22,9 @@ from puna.scaling.forecast import forecast, of_text, read_ladders
 from puna.scaling.law import FLOPS_PER_WEIGHT, REFIT
 from puna.scaling.layout import best_layout, fewest_gpus
 from puna.scaling.recipe.effort import Effort, Machine
+from puna.scaling.recipe.kinds import WORK
 from puna.scaling.recipe.volume import Volume, measure, together
-from puna.scaling.recipe.work import WORK, Given, Training, Unknown, Work
+from puna.scaling.recipe.work import Given, Training, Unknown, Work
 
 _LAW_FROM = 1e8
 """Parameters from which on Chinchilla's runs say something of a model; theirs begin at 44M."""

@@ -14,9 +14,10 @@ from puna.pretrain.run import PretrainConfig, ShapeConfig, model_config
 from puna.scaling.devices import find_device
 from puna.scaling.law import REFIT
 from puna.scaling.recipe.effort import Machine
+from puna.scaling.recipe.kinds import WORK
+from puna.scaling.recipe.models import shape_of
 from puna.scaling.recipe.plan import Devices, RecipePlan, StagePlan, plan_recipe
 from puna.scaling.recipe.volume import Volume
-from puna.scaling.recipe.work import WORK, shape_of
 from puna.stages import STAGES as KINDS
 from tests.small import STAGES, small_recipe
 

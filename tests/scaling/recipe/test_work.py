@@ -7,8 +7,10 @@ from scipy import stats
 
 from puna.posttrain.reward import RewardConfig
 from puna.posttrain.sft import SftConfig
+from puna.scaling.recipe.kinds import WORK
+from puna.scaling.recipe.models import _share_that_fits
 from puna.scaling.recipe.volume import Volume
-from puna.scaling.recipe.work import WORK, Given, Unknown, Work, _share_that_fits, bytes_per_token
+from puna.scaling.recipe.work import Given, Unknown, Work, bytes_per_token
 from puna.tokenizer.shards import TokensConfig
 from tests.scaling.recipe.test_effort import CONFIG, MACHINE
 
