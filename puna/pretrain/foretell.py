@@ -27,6 +27,7 @@ _FLOPS_PER_WEIGHT = 6
 _BETWEEN_BUDGETS = 2.0
 _AROUND = 2.0
 _RATIOS = 16.0
+_OF_THE_RUN = ("num_tokens", "batch_ramp", "forecast_patience")  # and not of the shorter ones of a ladder
 _LEAST_RUNS = 6
 
 
@@ -175,7 +176,7 @@ def _ladder(
         )
     shape = {key: value for key, value in (written.get("model") or {}).items() if key not in ("scale", "init_std")}
     sizes = [{**shape, "scale": scale, "init_std": _spread(target.model, scale, vocabulary)} for scale in scales]
-    left = {key: value for key, value in written.items() if key not in ("num_tokens", "forecast_patience")}
+    left = {key: value for key, value in written.items() if key not in _OF_THE_RUN}
     return {
         "flops": [_rounded(budget, 4) for budget in budgets],
         "min_ratio": _rounded(ratio / _RATIOS, 3),
@@ -210,7 +211,7 @@ def _batch_tokens(config: PretrainConfig) -> int:
 
 def _num_tokens(config: PretrainConfig) -> int:
     """What the run really learns: whole batches."""
-    return max(1, config.num_tokens // _batch_tokens(config)) * _batch_tokens(config)
+    return config.steps().num_rows * config.row_tokens
 
 
 def _vocab_size(recipe: Recipe, stage: str) -> int:

@@ -68,6 +68,10 @@ class LadderConfig(Config):
             raise ValueError(f"expected numbers above 0, came {min([*self.num_tokens, *self.flops])}")
         if len({_shape_name(size) for size in self.sizes}) < len(self.sizes):
             raise ValueError("sizes: expected shapes that differ in width, layers or scale, came one twice")
+        if self.train.batch_ramp:
+            raise ValueError(
+                "train.batch_ramp: expected none, since the runs of a ladder end within a ramp's first part"
+            )
         return self
 
 
@@ -108,9 +112,9 @@ def run(config: LadderConfig, inputs: Inputs, out: StageOutput) -> None:
             below = StageOutput(out.state / rung.name, seed=out.seed, threads=out.threads)
             loader = new_loader(corpus, rung.config, out.seed, copies)
             model = new_model(rung.config.model, tokenizer, out.seed)
-            num_steps = _num_steps(rung.config)
             backward = pretraining(rung.config.micro_batch, rung.config.loss, rung.config.experts)
             out.progress(done / total * 100, 100, "% of the compute", run=rung.name)
+            num_steps = rung.config.steps().num_steps
             log = train(model, loader.batch, num_steps, rung.config, below, backward, measure, _CURVE_POINTS)
             if config.keep_models:
                 save_model(model, tokenizer, below.state / "model")
@@ -163,10 +167,6 @@ def _config(config: LadderConfig, shape: ShapeConfig, num_tokens: float) -> Pret
         "schedule": base.schedule.model_copy(update={"warmup_steps": warmup}),
     }
     return base.model_copy(update=changes)
-
-
-def _num_steps(config: PretrainConfig) -> int:
-    return config.num_tokens // (config.batch_rows * config.row_tokens)
 
 
 def _shape_name(shape: ShapeConfig) -> str:

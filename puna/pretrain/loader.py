@@ -83,8 +83,11 @@ class Loader:
 
     def batch(self, step: int) -> Batch:
         """Batch number `step` of the run: the samples [step * B, (step + 1) * B) of the endless shuffled stream."""
-        first = step * self.rows
-        return self.gather([self._row(sample) for sample in range(first, first + self.rows)])
+        return self.learned(range(step * self.rows, (step + 1) * self.rows))
+
+    def learned(self, samples: range) -> Batch:
+        """These samples of the run, counted from its beginning."""
+        return self.gather([self._row(sample) for sample in samples])
 
     def gather(self, rows: list[int]) -> Batch:
         """The given rows of the packing as one batch."""

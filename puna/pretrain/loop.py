@@ -20,6 +20,7 @@ from puna.base.errors import RunError
 from puna.base.machine import prepare_machine
 from puna.base.output import StageOutput
 from puna.pretrain import checkpoint
+from puna.pretrain.average import Average
 from puna.pretrain.loader import Batch
 from puna.pretrain.loss import cross_entropy_sum
 from puna.pretrain.optim import Optimizer, OptimizerConfig
@@ -27,9 +28,13 @@ from puna.pretrain.schedule import factor
 
 
 class LoopConfig(OptimizerConfig):
-    """How the loop runs. `micro_batch` rows go through the model at once; gradients do not depend on it (1e-6)."""
+    """How the loop runs. `micro_batch` rows go through the model at once; gradients do not depend on it (1e-6).
+
+    average_share: of the steps, at the end, whose weights are averaged; the mean is what comes out (0: the last ones).
+    """
 
     micro_batch: int = Field(default=8, ge=1)
+    average_share: float = Field(default=0.0, ge=0, le=1)
     checkpoint_interval_s: Annotated[float, Hardware] = Field(default=30.0, ge=0)
 
 
@@ -59,11 +64,16 @@ def train(
     Checkpoints are written after multiples of `boundary` steps only: where a batch is made by the model itself (PPO),
     a resumed run must begin with a fresh one. `show`: what of a row the live view shows. `check` is given the log and
     the number of steps after each validation, and may end the run by raising. Raises RunError if the loss is not a
-    number: the last checkpoint stands.
+    number: the last checkpoint stands. With `average_share` the last validation is of the mean, those before it of the
+    weights as they are.
     """
     prepare_machine(out.threads)
     optimizer = Optimizer(model, config)
-    state = {"model": dict(model.named_parameters()), "optimizer": optimizer.tensors()}
+    state: dict[str, Any] = {"model": dict(model.named_parameters()), "optimizer": optimizer.tensors()}
+    average, unaveraged = None, num_steps
+    if config.average_share:
+        average, unaveraged = Average(model), num_steps - max(1, round(config.average_share * num_steps))
+        state["average"] = average.mean
     found = checkpoint.load(out.state, state)
     step, log = (found[0], found[1]["log"]) if found else (0, [])
     first, started = step, time.monotonic()
@@ -76,6 +86,10 @@ def train(
         if not math.isfinite(row["loss"]) or not math.isfinite(row["grad_norm"]):
             raise RunError(f"the loss is {row['loss']} at step {step}: lower lr or look at the data")
         learned += int(row["targets"])
+        if average and step > unaveraged:
+            average.add(step - unaveraged)
+            if step == num_steps:
+                average.put()
         row = {"step": step, "tokens": (log[-1]["tokens"] if log else 0) + row["targets"], **row}
         if validate and step in validations:
             row["validation"] = validate(model)

@@ -30,6 +30,7 @@ from puna.pretrain.mix.corpus import Corpus, token_folders
 from puna.pretrain.mix.plan import read_copies
 from puna.pretrain.mix.sequences import CorpusSequences, check_enough
 from puna.pretrain.objective import dense_loss, pretraining
+from puna.pretrain.steps import Steps, check_ramp
 from puna.pretrain.text import Text
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import INDEX_FILE
@@ -83,7 +84,8 @@ class PretrainConfig(LoopConfig):
     forecast_patience: with the input `forecast`, how many measured losses in a row may lie above its band before the
     run is ended (0: any number). forecast_required: refuse a forecast of another size, number of tokens or text; if
     not, it is left out and the report says why. heldout_rows: that losses are measured on, drawn from all held-out
-    rows, the same ones for all runs of the same tokens.
+    rows, the same ones for all runs of the same tokens. batch_ramp: smaller batches at the beginning, as rows until so
+    many tokens were learned: {252_000_000: 512} before `batch_rows` of 1024.
     """
 
     model: ShapeConfig = Field(default_factory=ShapeConfig)
@@ -93,9 +95,19 @@ class PretrainConfig(LoopConfig):
     row_tokens: int = Field(default=256, ge=8)
     piece_tokens: int = Field(default=0, ge=0)
     batch_rows: int = Field(default=16, ge=1)
+    batch_ramp: dict[int, int] = Field(default_factory=dict)
     forecast_patience: int = Field(default=0, ge=0)
     forecast_required: bool = True
     heldout_rows: int = Field(default=64, ge=1)
+
+    @model_validator(mode="after")
+    def _ramp_grows(self) -> "PretrainConfig":
+        check_ramp(self.batch_ramp, self.batch_rows)
+        return self
+
+    def steps(self) -> Steps:
+        """Which rows each step learns."""
+        return Steps.of(self.num_tokens, self.row_tokens, self.batch_rows, self.batch_ramp)
 
 
 def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
@@ -115,18 +127,19 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
     heldout = {name: folder for name, folder in folders.items() if (folder / "heldout" / INDEX_FILE).exists()}
     rows = heldout_batches(Corpus(heldout, "heldout", tokenizer.fingerprint), config) if heldout else []
     validation = validation_of(rows, config) if rows else None
-    num_steps = max(1, config.num_tokens // (config.batch_rows * config.row_tokens))
+    steps = config.steps()
     backward = pretraining(config.micro_batch, config.loss, config.experts, reference)
-    forecast = _forecast(config, inputs, model.config, num_steps, rows, tokenizer, out)
-    check = (lambda log, steps: forecast.check(log, steps, config.forecast_patience)) if forecast else None
-    log = train(model, loader.batch, num_steps, config, out, backward, validate=validation, check=check)
+    forecast = _forecast(config, inputs, model.config, steps, rows, tokenizer, out)
+    check = (lambda log, total: forecast.check(log, total, config.forecast_patience)) if forecast else None
+    batch_at = lambda step: loader.learned(steps.at(step))  # noqa: E731
+    log = train(model, batch_at, steps.num_steps, config, out, backward, validate=validation, check=check)
     save_base(model, tokenizer, log, out)
     packing = loader.packing
     out.metric(
         num_parameters=model.config.num_parameters(),
-        num_steps=num_steps,
+        num_steps=steps.num_steps,
         tokens_learned=log[-1]["tokens"],
-        epochs=num_steps / loader.epoch_batches,
+        epochs=steps.num_rows / packing.num_rows,
         packing_fill=packing.fill,
         cut_documents=packing.cut_documents,
         final_loss=log[-1]["loss"],
@@ -172,7 +185,7 @@ def _forecast(
     config: PretrainConfig,
     inputs: Inputs,
     shape: LlamaConfig,
-    num_steps: int,
+    steps: Steps,
     rows: list[Batch],
     tokenizer: Tokenizer,
     out: StageOutput,
@@ -183,7 +196,7 @@ def _forecast(
         return None
     if not rows:
         raise ConfigError("pretrain: expected held-out tokens with the input forecast, came none")
-    num_tokens = num_steps * config.batch_rows * config.row_tokens
+    num_tokens = steps.num_rows * config.row_tokens
     text = Text.of(rows, tokenizer)
     try:
         return Forecast.load(

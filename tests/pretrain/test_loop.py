@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,9 +63,12 @@ class Stopped(Exception):
     """Thrown by a watcher in the middle of a run, as a kill would."""
 
 
-@pytest.mark.parametrize("stop_at, optimizer", [(1, "adamw"), (4, "adamw"), (9, "adamw"), (5, "muon")])
-def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, stop_at: int, optimizer: str) -> None:
-    whole, config = _model(), _config(optimizer=optimizer)
+@pytest.mark.parametrize(
+    "stop_at, changes",
+    [(1, {}), (4, {}), (9, {}), (5, {"optimizer": "muon"}), (4, {"average_share": 0.5}), (8, {"average_share": 0.5})],
+)
+def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, stop_at: int, changes: dict[str, object]) -> None:
+    whole, config = _model(), _config(**changes)
     log = train(whole, _loader().batch, 10, config, StageOutput(tmp_path / "whole"), LEARN)
 
     def stop(look: Progress) -> None:
@@ -82,6 +86,31 @@ def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, stop_at: int, o
         assert [row["loss"] for row in again] == [row["loss"] for row in log]
         for name, tensor in _weights(whole).items():
             assert torch.equal(tensor, _weights(resumed)[name]), name
+
+
+@pytest.mark.parametrize("share, count", [(0.5, 5), (0.01, 1), (1.0, 10)])
+def test_the_mean_of_the_last_weights_comes_out_and_is_what_is_measured_last(
+    tmp_path: Path, share: float, count: int
+) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+    measured: list[dict[str, torch.Tensor]] = []
+
+    def keep(into: list[dict[str, torch.Tensor]]) -> Callable[[torch.nn.Module], float]:
+        def validate(model: torch.nn.Module) -> float:
+            into.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+            return 0.0
+
+        return validate
+
+    plain, averaged = _model(), _model()
+    train(plain, _loader().batch, 10, _config(), StageOutput(tmp_path / "plain"), LEARN, keep(seen))
+    config = _config(average_share=share)
+    train(averaged, _loader().batch, 10, config, StageOutput(tmp_path / "averaged"), LEARN, keep(measured))
+    for name, tensor in _weights(averaged).items():
+        mean = torch.stack([weights[name].double() for weights in seen[10 - count :]]).mean(0)
+        assert torch.allclose(tensor.double(), mean, rtol=0, atol=1e-6), name
+        assert torch.equal(measured[-1][name], tensor)
+        assert torch.equal(measured[-2][name], seen[-2][name])  # before the end nothing differs
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:

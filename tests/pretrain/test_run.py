@@ -74,6 +74,23 @@ def test_a_run_with_experts_writes_a_mixtral_and_measures_the_load(inputs: dict[
         assert (load_model(out.path)(tokens) - expected).norm() <= 1e-5 * expected.norm()
 
 
+def test_a_ramp_learns_the_rows_of_the_run_in_their_order_in_smaller_batches(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    """At a rate near nothing the loss of a step tells its rows."""
+    ramped = pretrained(inputs, tmp_path / "ramped", batch_ramp={96: 1, 512: 2}, lr=1e-12)
+    plain = pretrained(inputs, tmp_path / "plain", batch_rows=1, lr=1e-12)
+    alone = [row["loss"] * row["targets"] for row in read_jsonl(plain.path / "log.jsonl")]
+    sizes = [1] * 3 + [2] * 7 + [4] * 3
+    firsts = [sum(sizes[:step]) for step in range(len(sizes))]
+    expected = [sum(alone[first : first + size]) for first, size in zip(firsts, sizes, strict=True)]
+    came = [row["loss"] * row["targets"] for row in read_jsonl(ramped.path / "log.jsonl")]
+    assert came == pytest.approx(expected, rel=1e-6)
+    assert ramped.metrics["num_steps"] == len(sizes)
+    assert ramped.metrics["epochs"] == pytest.approx(plain.metrics["epochs"] * sum(sizes) / 32)
+    assert len({round(loss, 3) for loss in alone}) > 5
+
+
 def test_experts_begin_as_copies_of_the_dense_model(inputs: dict[str, Path], tmp_path: Path) -> None:
     """At a rate near nothing the model still says what the dense one says; biased routers are written as such."""
     out = pretrained(inputs, tmp_path, ("dense",), model=EXPERTS, experts={"bias_rate": 0.01}, lr=1e-12)

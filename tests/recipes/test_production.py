@@ -1,6 +1,7 @@
 """The production recipes: what they say, against published numbers; and each of them run whole, 32 or 64 wide."""
 
 import json
+import math
 import sys
 import threading
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ def test_the_model_has_the_published_number_of_parameters(name: str) -> None:
 def test_the_rate_is_the_papers_at_its_peak_at_its_end_and_through_annealing(name: str) -> None:
     configs, (peak, end) = configs_of(name), RATES[name]
     pretrain, anneal = configs["pretrain"], configs["anneal"]
-    num_steps = pretrain.num_tokens // (pretrain.batch_rows * pretrain.row_tokens)
+    num_steps = pretrain.steps().num_steps
     rates = {step: pretrain.lr * factor(pretrain.schedule, step, num_steps) for step in (0, 7_999, num_steps - 1)}
     assert rates == pytest.approx({0: peak / 8000, 7_999: peak, num_steps - 1: end}, rel=1e-6)
     steps = anneal.num_tokens // (anneal.batch_rows * anneal.row_tokens)
@@ -67,6 +68,17 @@ def test_the_405b_takes_the_compute_that_was_published() -> None:
     config = configs_of("405b")["pretrain"]
     assert 6 * PARAMETERS["405b"] * config.num_tokens == pytest.approx(3.8e25, rel=0.01)
     assert config.batch_rows * config.row_tokens == 2**24
+
+
+def test_the_batch_of_the_405b_grows_as_the_papers() -> None:
+    """4M tokens, 8M after 252M tokens, 16M after 2.87T (section 3.4.1): the steps are all tokens over these."""
+    config = configs_of("405b")["pretrain"]
+    steps, million = config.steps(), 2**20
+    assert [rows * config.row_tokens // million for rows in steps.rows] == [4, 8, 16]
+    assert steps.steps[1] == math.ceil(252e6 / (4 * million)) and steps.num_rows * config.row_tokens <= 15.6e12
+    expected = 252e6 / (4 * million) + (2.87e12 - 252e6) / (8 * million) + (15.6e12 - 2.87e12) / (16 * million)
+    assert steps.num_steps == pytest.approx(expected, abs=3) and 1.0e6 < steps.num_steps < 1.2e6
+    assert [len(steps.at(step)) for step in (0, steps.steps[1], steps.num_steps - 1)] == [512, 1024, 2048]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,10 +110,11 @@ def test_what_differs_between_the_sizes_is_what_their_files_say() -> None:
         for one in recipes.values()
         for stage, spec in one.stages.items()
         for setting, value in spec.config.items()
-        if value != recipes["8b"].stages[stage].config[setting]
+        if value != recipes["8b"].stages[stage].config.get(setting)
     }
     assert differing == {
         *("mix.num_tokens", "pretrain.model", "pretrain.num_tokens", "pretrain.batch_rows", "pretrain.lr"),
+        "pretrain.batch_ramp",
         *("anneal.model", "anneal.lr", "reward.lr", "export.title"),
     }
     wired = [[(stage, spec.kind, spec.inputs) for stage, spec in one.stages.items()] for one in recipes.values()]

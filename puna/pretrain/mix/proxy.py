@@ -61,9 +61,9 @@ class ProxyTrainer:
         made = plan(self._corpus, self._domains, shares, np.inf, config.num_tokens, out.seed)
         loader = new_loader(self._corpus, config, out.seed, made.copies)
         model = new_model(config.model, self._tokenizer, out.seed)
-        num_steps = max(1, config.num_tokens // (config.batch_rows * config.row_tokens))
+        steps = config.steps()
         backward = pretraining(config.micro_batch, config.loss, config.experts)
-        train(model, loader.batch, num_steps, config, below, backward)
+        train(model, lambda step: loader.learned(steps.at(step)), steps.num_steps, config, below, backward)
         losses = {}
         for domain, held in self._heldout.items():
             rows = list(range(min(_HELDOUT_ROWS, held.packing.num_rows)))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from puna.base.config import Config, validate
 from puna.base.errors import ConfigError, PunaError
@@ -33,7 +33,10 @@ _SERVING_SHARE = 0.4
 _RESAMPLES = 100
 
 
-_Loss: TypeAlias = tuple[float, tuple[float, float] | None]
+class _Loss(NamedTuple):
+    loss: float
+    interval: tuple[float, float] | None
+    condition: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class StagePlan:
     predicted_loss: float | None = None
     predicted_interval: tuple[float, float] | None = None
     note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        interval = self.predicted_interval
+        return asdict(self) | {"predicted_interval": None if interval is None else list(interval)}
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ class RecipePlan:
             "cores": self.cores,
             "machine_bytes": self.machine_bytes,
             "device": self.device,
-            "stages": [asdict(stage) for stage in self.stages],
+            "stages": [stage.to_json() for stage in self.stages],
         }
 
 
@@ -187,7 +194,7 @@ class _Draft:
         parameters = needs.model.num_met_parameters() if needs else 0
         tokens = needs.tokens if needs else 0.0
         seconds = self.seconds * (1.0 if factor is None else factor)
-        loss, interval = self.loss or (None, None)
+        loss, interval, condition = self.loss or (None, None, "")
         return StagePlan(
             self.name,
             self.kind,
@@ -202,7 +209,7 @@ class _Draft:
             self.dollars * seconds / 3600,
             loss,
             interval,
-            self.note,
+            ", ".join(part for part in (condition, self.note) if part),
         )
 
 
@@ -346,17 +353,19 @@ def _predicted(
         places = [Path(one).expanduser() for one in ([given] if isinstance(given, str) else given)]
         if all(place.exists() for place in places):
             found = forecast(read_ladders(places, unit), parameters, round(needs.tokens), _RESAMPLES)
-            return _per_token(found, unit, of_text(places, unit).get("text"))
+            kept = not any(recipe.source_of(one) for one in ([given] if isinstance(given, str) else given))
+            told = _per_token(found, unit, of_text(places, unit).get("text"))
+            return told._replace(condition="on text like the ladder's") if kept else told
     if parameters < _LAW_FROM:
         return None
-    return REFIT.loss(parameters, needs.tokens), None
+    return _Loss(REFIT.loss(parameters, needs.tokens), None)
 
 
 def _per_token(found: dict[str, Any], unit: str, text: dict[str, Any] | None) -> _Loss:
     """A forecast in nats a token, with the bytes that a token of its ladders has if it is in nats a byte."""
     size = text["bytes_per_token"] if unit == "byte" and text else 1.0
     low, high = found["interval"]
-    return size * found["loss"], (size * low, size * high)
+    return _Loss(size * found["loss"], (size * low, size * high))
 
 
 def _last_run(folder: Path, stages: Mapping[str, Stage], machine: Machine) -> dict[str, float]:

@@ -43,7 +43,8 @@ def test_nano_is_told_whole_before_anything_is_there() -> None:
     assert all(one.seconds is not None and one.seconds > 0 for one in made.stages)
     pretrain = stage(made, "pretrain")
     assert (pretrain.num_parameters, pretrain.num_tokens) == (1_000_576, 2_500_000)
-    assert made.main == pretrain
+    assert made.main == pretrain and pretrain.note == "on text like the ladder's"
+    assert pretrain.predicted_loss is not None and 0.55 < pretrain.predicted_loss < 0.70
     told = made.to_json()
     assert told["num_parameters"] == 1_000_576 and told["flops"] == sum(one["flops"] for one in told["stages"])
     assert json.loads(json.dumps(told)) == told

@@ -1,0 +1,22 @@
+"""The mean of a model's weights over the last steps (Polyak and Juditsky 1992), as Llama 3 takes it while annealing."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """A running mean of a model's parameters; buffers are not averaged. mean: by name, a checkpoint keeps it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._parameters = dict(model.named_parameters())
+        self.mean: dict[str, Tensor] = {name: torch.zeros_like(one) for name, one in self._parameters.items()}
+
+    @torch.no_grad()
+    def add(self, number: int) -> None:
+        """Take in the weights as they are, as the `number`-th, counted from one."""
+        torch._foreach_lerp_(list(self.mean.values()), list(self._parameters.values()), 1 / number)
+
+    @torch.no_grad()
+    def put(self) -> None:
+        """Make the mean the model's weights."""
+        torch._foreach_copy_(list(self._parameters.values()), list(self.mean.values()))
