@@ -279,10 +279,14 @@ def _load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
 
 def heldout_batches(corpus: Corpus, config: PretrainConfig) -> list[Batch]:
     """A fixed set of held-back rows, in micro-batches."""
-    loader = new_loader(corpus, config, seed=0)
+    return drawn(new_loader(corpus, config, seed=0), config.heldout_rows, config.micro_batch)
+
+
+def drawn(loader: Loader, num_rows: int, micro_batch: int) -> list[Batch]:
+    """At most so many rows out of all of a loader, the same ones every time, in micro-batches."""
     # Packing puts long documents first: the first 64 rows of the village have 2.7 bytes a token, all of them 3.2.
-    rows = generator(0, "heldout").permutation(loader.packing.num_rows)[: config.heldout_rows].tolist()
-    return [loader.gather(rows[i : i + config.micro_batch]) for i in range(0, len(rows), config.micro_batch)]
+    rows = generator(0, "heldout").permutation(loader.packing.num_rows)[:num_rows].tolist()
+    return [loader.gather(rows[i : i + micro_batch]) for i in range(0, len(rows), micro_batch)]
 
 
 def validation_of(batches: list[Batch], config: PretrainConfig) -> Callable[[nn.Module], float]:

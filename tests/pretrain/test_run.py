@@ -13,9 +13,10 @@ from puna.base.errors import ConfigError, DataError
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_jsonl, write_documents
 from puna.model import Llama, LlamaConfig, load_model, save_model
+from puna.pretrain.mix.corpus import Corpus
 from puna.pretrain.mix.plan import MixConfig
 from puna.pretrain.mix.plan import run as make_mix
-from puna.pretrain.run import PretrainConfig, ShapeConfig, new_model, run
+from puna.pretrain.run import PretrainConfig, ShapeConfig, drawn, new_loader, new_model, run
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.bpe import special_ids, split_pattern
 from puna.tokenizer.shards import TokensConfig
@@ -89,6 +90,19 @@ def test_a_ramp_learns_the_rows_of_the_run_in_their_order_in_smaller_batches(
     assert ramped.metrics["num_steps"] == len(sizes)
     assert ramped.metrics["epochs"] == pytest.approx(plain.metrics["epochs"] * sum(sizes) / 32)
     assert len({round(loss, 3) for loss in alone}) > 5
+
+
+def test_held_out_rows_are_drawn_from_all_and_not_the_fullest(inputs: dict[str, Path]) -> None:
+    """The first rows of a packing hold the longest documents; the same rows come every time."""
+    corpus = Corpus({"tokens": inputs["tokens"]}, "train", tokenizer_of(b"th").fingerprint)
+    loader = new_loader(corpus, PretrainConfig(**LOOP), 0)
+    total = loader.packing.num_rows
+    rows = [tuple(row) for part in drawn(loader, 8, 3) for row in part.tokens.tolist()]
+    assert [len(part.tokens) for part in drawn(loader, 8, 3)] == [3, 3, 2] and total > 16
+    first = [tuple(row) for row in loader.gather(list(range(8))).tokens.tolist()]
+    assert set(rows) != set(first) and rows == [tuple(r) for part in drawn(loader, 8, 3) for r in part.tokens.tolist()]
+    whole = [tuple(row) for part in drawn(loader, 10 * total, 4) for row in part.tokens.tolist()]
+    assert sorted(whole) == sorted(tuple(row) for row in loader.gather(list(range(total))).tokens.tolist())
 
 
 def test_experts_begin_as_copies_of_the_dense_model(inputs: dict[str, Path], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numba import njit
@@ -69,10 +70,10 @@ class LanguageModel:
         """That of a `languages` stage (or its file). Raises ArtifactError if it is none."""
         file = path / MODEL_FILE if path.is_dir() else path
         try:
-            with np.load(file, allow_pickle=False) as stored:
+            with open(file, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
                 codes, weights = stored["codes"].tolist(), stored["weights"].astype(np.float32)
                 return cls(codes, weights, int(stored["ngram"]))
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
             raise ArtifactError(
                 f"expected a model of languages at {file}, came {error}; run a languages stage"
             ) from None

@@ -11,7 +11,7 @@ from puna.pretrain.loop import mean_loss, train
 from puna.pretrain.mix.corpus import Corpus
 from puna.pretrain.mix.plan import plan
 from puna.pretrain.objective import dense_loss, pretraining
-from puna.pretrain.run import PretrainConfig, new_loader, new_model
+from puna.pretrain.run import PretrainConfig, drawn, new_loader, new_model
 from puna.tokenizer import Tokenizer
 
 _HELDOUT_ROWS = 32
@@ -66,8 +66,7 @@ class ProxyTrainer:
         train(model, lambda step: loader.learned(steps.at(step)), steps.num_steps, config, below, backward)
         losses = {}
         for domain, held in self._heldout.items():
-            rows = list(range(min(_HELDOUT_ROWS, held.packing.num_rows)))
-            batches = [held.gather(rows[i : i + config.micro_batch]) for i in range(0, len(rows), config.micro_batch)]
+            batches = drawn(held, _HELDOUT_ROWS, config.micro_batch)
             losses[domain] = mean_loss(model, batches, dense_loss(config.loss))
         below.clear()
         return losses

@@ -112,9 +112,10 @@ def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "other.tsv").write_text("code\ttext\neng\ta\n")
     with pytest.raises(DataError, match="row 1: expected texts in lang, text, came"):
         trained(tmp_path / "b", tmp_path / "other.tsv")
-    (tmp_path / "broken.npz").write_bytes(b"no archive")
-    with pytest.raises(ArtifactError, match="expected a model of languages at"):
-        LanguageModel.load(tmp_path / "broken.npz")
+    for content in (b"no archive", b"", b"PK\x03\x04 cut off"):
+        (tmp_path / "broken.npz").write_bytes(content)
+        with pytest.raises(ArtifactError, match="expected a model of languages at"):
+            LanguageModel.load(tmp_path / "broken.npz")
 
 
 def test_f1_of_each_language() -> None:
