@@ -12,7 +12,16 @@ from puna.model.config import LlamaConfig, shrunk
 from puna.scaling.memory import training_memory
 from puna.scaling.recipe.effort import Effort, decoding, forward, training
 from puna.scaling.recipe.volume import Volume, together
-from puna.scaling.recipe.work import PROCESS, START_SECONDS, WITH_TORCH, Given, Training, Work, bytes_per_token
+from puna.scaling.recipe.work import (
+    PROCESS,
+    START_SECONDS,
+    WITH_TORCH,
+    Given,
+    Training,
+    Unknown,
+    Work,
+    bytes_per_token,
+)
 
 _TURN_TOKENS = 8  # special tokens around a turn of a dialog
 _BASE_ANSWER = 16  # tokens until a base model ends its line
@@ -134,8 +143,12 @@ def _pairs(config: Any, given: Given, epochs: float) -> Work:
 
 
 def generate(config: Any, given: Given) -> Work:
-    start, prompts = given.model(), given.of("prompts")
+    start = given.model()
     assert start.model is not None
+    try:
+        prompts = given.of("prompts")
+    except Unknown as missing:
+        raise Unknown(str(missing)) from None  # and not a model as large as the one that answers
     left = prompts.first(max(0.0, prompts.rows - config.skip)).first(config.limit)
     tokens, answer = _question(left, start, config.max_tokens)
     effort = decoding(start.model, left.rows * config.samples, tokens, answer, config.max_batch)

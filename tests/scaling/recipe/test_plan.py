@@ -141,6 +141,7 @@ def test_405b_takes_the_published_hours_within_a_fifth() -> None:
 def test_production_recipes_are_planned_with_data_that_are_not_there(name: str) -> None:
     bare = production(name)
     assert {"curate", "sft", "dpo" if "dpo" in bare.unknown else "round1.dpo"} <= set(bare.unknown)
+    assert {"round1.generate", "round1.judge", "round1.select", "round2.judge"} <= set(bare.unknown)
     assert "crawl" in stage(bare, "curate").note
     rows = {"crawl": 1e9, "dialogs": 1e6, "preferences": 1e6, "prompts": 1e5, "mmlu": 14e3, "gsm8k": 1e3, "dev": 1e3}
     told = production(name, **rows)
