@@ -7,6 +7,7 @@ PunaError
 │   ├── ArtifactError     an artifact that is damaged, of another format, or made with another tokenizer
 │   ├── LockedError       another process writes the same run
 │   └── DiskFullError     there is no room for what is asked
+├── StoppedError          another program asked to end (SIGTERM), and what was done is kept; exits 143
 └── RunError              the input was right and the run failed (a diverged loss); exits 1
 
 A message says what was expected, what came, and what to do.
@@ -43,6 +44,12 @@ class LockedError(InputError):
 
 class DiskFullError(InputError):
     """The disk has no room; what was finished before stays."""
+
+
+class StoppedError(PunaError):
+    """Asked to end by another program, such as a scheduler that wants the machine back."""
+
+    exit_status = 143
 
 
 class RunError(PunaError):

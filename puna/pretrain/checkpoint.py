@@ -44,9 +44,14 @@ def save(folder: Path, step: int, tensors: dict[str, Any], state: dict[str, Any]
     return final
 
 
-def load(folder: Path, tensors: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
-    """Fill `tensors` in place from the newest whole checkpoint; its step and state, or None if there is none."""
+def load(folder: Path, tensors: dict[str, Any], below: int | None = None) -> tuple[int, dict[str, Any]] | None:
+    """Fill `tensors` in place from the newest whole checkpoint; its step and state, or None if there is none.
+
+    below: take one of an earlier step than this.
+    """
     for step in reversed(_steps(folder)):
+        if below is not None and step >= below:
+            continue
         path = folder / f"step-{step}"
         record = _whole(path)
         if record is None:

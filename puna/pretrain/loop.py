@@ -6,7 +6,6 @@ What is promised: killed at any moment and started again, the weights are the sa
 threads), because a batch is a pure function of the step and everything else is in the checkpoint.
 """
 
-import math
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -16,11 +15,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from puna.base.config import Hardware
-from puna.base.errors import RunError
+from puna.base.errors import RunError, StoppedError
 from puna.base.machine import prepare_machine
 from puna.base.output import StageOutput
 from puna.pretrain import checkpoint
 from puna.pretrain.average import Average
+from puna.pretrain.faults import FaultConfig, Faults, Held, told_to_stop
 from puna.pretrain.loader import Batch
 from puna.pretrain.loss import cross_entropy_sum
 from puna.pretrain.optim import Optimizer, OptimizerConfig
@@ -34,6 +34,7 @@ class LoopConfig(OptimizerConfig):
     """
 
     micro_batch: int = Field(default=8, ge=1)
+    faults: FaultConfig = Field(default_factory=FaultConfig)
     average_share: float = Field(default=0.0, ge=0, le=1)
     checkpoint_interval_s: Annotated[float, Hardware] = Field(default=30.0, ge=0)
 
@@ -63,9 +64,10 @@ def train(
     A row holds step, tokens (so far), what `backward` returned, lr, grad_norm and, now and then, validation (nats).
     Checkpoints are written after multiples of `boundary` steps only: where a batch is made by the model itself (PPO),
     a resumed run must begin with a fresh one. `show`: what of a row the live view shows. `check` is given the log and
-    the number of steps after each validation, and may end the run by raising. Raises RunError if the loss is not a
-    number: the last checkpoint stands. With `average_share` the last validation is of the mean, those before it of the
-    weights as they are.
+    the number of steps after each validation, and may end the run by raising. With `average_share` the last validation
+    is of the mean, those before it of the weights as they are. A step that cannot be right is computed again, passed
+    over or gone back before (`faults`, see faults.py); it has no row. Raises RunError if that does not help, and
+    StoppedError after SIGTERM: the last checkpoint stands.
     """
     prepare_machine(out.threads)
     optimizer = Optimizer(model, config)
@@ -74,39 +76,118 @@ def train(
     if config.average_share:
         average, unaveraged = Average(model), num_steps - max(1, round(config.average_share * num_steps))
         state["average"] = average.mean
-    found = checkpoint.load(out.state, state)
-    step, log = (found[0], found[1]["log"]) if found else (0, [])
+    faults, before = Faults(config.faults, out), out.seconds
+    step, log = _resumed(out, state, faults, num_steps, before)
     first, started = step, time.monotonic()
-    saved, learned = started, 0
+    saved, learned, bad = started, 0, 0
     validations = {round((i + 1) * num_steps / num_validations) for i in range(num_validations)}
-    while step < num_steps:
-        lr = config.lr * factor(config.schedule, step, num_steps)
-        row = train_step(model, optimizer, batch_at(step), lr, config, backward)
-        step += 1
-        if not math.isfinite(row["loss"]) or not math.isfinite(row["grad_norm"]):
-            raise RunError(f"the loss is {row['loss']} at step {step}: lower lr or look at the data")
-        learned += int(row["targets"])
-        if average and step > unaveraged:
-            average.add(step - unaveraged)
-            if step == num_steps:
-                average.put()
-        row = {"step": step, "tokens": (log[-1]["tokens"] if log else 0) + row["targets"], **row}
-        if validate and step in validations:
-            row["validation"] = validate(model)
-        log.append(row)
-        if check and "validation" in row:
-            check(log, num_steps)
-        rate = learned / (time.monotonic() - started)
-        shown = {name: round(row[name], 3) for name in show if name in row}
-        out.progress(step, num_steps, "steps", **shown, tokens_per_s=round(rate))
-        due = step % boundary == 0 and time.monotonic() - saved >= config.checkpoint_interval_s
-        if due and step < num_steps:
-            checkpoint.save(out.state, step, state, {"log": log})
-            saved = time.monotonic()
+    with told_to_stop() as stop:
+        while step < num_steps:
+            row = None
+            if step not in faults.passed:
+                lr = config.lr * factor(config.schedule, step, num_steps)
+                row = _sound_step(model, optimizer, batch_at(step), lr, config, backward, faults, step, log)
+                bad = 0 if row else bad + 1
+                if bad > config.faults.skips:
+                    step, log = _rolled_back(out, state, faults, step)
+                    bad = 0
+                    continue
+            step += 1
+            if average and step > unaveraged:
+                average.add(step - unaveraged)
+                if step == num_steps:
+                    average.put()
+            if row is not None:
+                learned += int(row["targets"])
+                log.append({"step": step, "tokens": (log[-1]["tokens"] if log else 0) + row["targets"], **row})
+            if validate and step in validations and log:
+                log[-1]["validation"] = validate(model)
+                if check:
+                    check(log, num_steps)
+            shown = {name: round(log[-1][name], 3) for name in show if log and name in log[-1]}
+            rate = learned / (time.monotonic() - started)
+            out.progress(step, num_steps, "steps", **shown, tokens_per_s=round(rate))
+            is_due = time.monotonic() - saved >= config.checkpoint_interval_s or stop.is_set()
+            # While batches are passed over the weights may be what is wrong: no checkpoint is made of them.
+            if is_due and row is not None and step % boundary == 0 and step < num_steps:
+                checkpoint.save(out.state, step, state, {"log": log, "seconds": out.seconds})
+                saved = time.monotonic()
+                if stop.is_set():
+                    raise StoppedError(
+                        f"asked to stop: saved after step {step} of {num_steps}; the same command goes on"
+                    )
+    if not log:
+        why = faults.incidents[-1].detail
+        raise RunError(f"none of the {num_steps} steps could be learned from: {why}; lower lr or look at the data")
     if num_steps > first:
         out.metric(tokens_per_s=learned / (time.monotonic() - started))
-        checkpoint.save(out.state, num_steps, state, {"log": log})
+        checkpoint.save(out.state, num_steps, state, {"log": log, "seconds": out.seconds})
+    faults.finish()
     return log
+
+
+def _resumed(
+    out: StageOutput, state: dict[str, Any], faults: Faults, num_steps: int, seconds: float
+) -> tuple[int, list[dict[str, float]]]:
+    """The step to go on from, and the log so far: those of the newest checkpoint."""
+    found = checkpoint.load(out.state, state)
+    step, kept = found or (0, {"log": []})
+    if out.attempt > 1 and step < num_steps:
+        faults.add(step, "interrupted", "resumed", max(0.0, seconds - kept.get("seconds", 0.0)))
+    return step, kept["log"]
+
+
+def _rolled_back(
+    out: StageOutput, state: dict[str, Any], faults: Faults, step: int
+) -> tuple[int, list[dict[str, float]]]:
+    """As `_resumed`, after steps that could not be learned from; a checkpoint that led here again is not used twice."""
+    last = faults.incidents[-1]
+    message = f"step {step}: {last.detail}, computed twice, and so were steps before it; lower lr or look at the data"
+    if faults.rollbacks >= faults.config.rollbacks:
+        raise RunError(message)
+    used = [one.step for one in faults.incidents if one.action == "rolled back"]
+    found = checkpoint.load(out.state, state, below=used[-1] if used else None)
+    if found is None:
+        raise RunError(message)
+    lost = max(0.0, out.seconds - found[1].get("seconds", 0.0))
+    faults.add(found[0], last.cause, "rolled back", lost, f"from step {step}")
+    return found[0], found[1]["log"]
+
+
+def _sound_step(
+    model: nn.Module,
+    optimizer: Optimizer,
+    batch: B,
+    lr: float,
+    config: LoopConfig,
+    backward: Backward[B],
+    faults: Faults,
+    step: int,
+    log: list[dict[str, float]],
+) -> dict[str, float] | None:
+    """One optimizer step over a batch; None, and nothing learned, if twice its gradients cannot be right."""
+    started, first, held = time.monotonic(), None, Held(model)
+    while True:
+        row = gradients(model, batch, config, backward)
+        cause = faults.cause(row, log)
+        if cause is None:
+            if first:
+                faults.add(step, first, "computed again", time.monotonic() - started)
+            optimizer.step(lr)
+            return {**row, "lr": lr}
+        model.zero_grad(set_to_none=True)
+        held.put_back()
+        if first:
+            detail = f"the loss is {row['loss']}, the gradient norm {row['grad_norm']:.3g}"
+            faults.add(step, cause, "passed over", time.monotonic() - started, detail)
+            return None
+        first = cause
+
+
+def gradients(model: nn.Module, batch: B, config: LoopConfig, backward: Backward[B]) -> dict[str, float]:
+    """Add a batch's gradients to the model, clipped; what `backward` measured, with their norm before, grad_norm."""
+    row = backward(model, batch)
+    return {**row, "grad_norm": nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()}
 
 
 def train_step(
@@ -118,10 +199,9 @@ def train_step(
     backward: Backward[B],
 ) -> dict[str, float]:
     """One optimizer step over a batch; what `backward` measured, with lr and grad_norm."""
-    row = backward(model, batch)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
+    row = gradients(model, batch, config, backward)
     optimizer.step(lr)
-    return {**row, "lr": lr, "grad_norm": norm}
+    return {**row, "lr": lr}
 
 
 def language_modelling(micro_batch: int, part_loss: PartLoss | None = None) -> Backward[Batch]:

@@ -205,7 +205,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
     model = _model()
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
-    with pytest.raises(RunError, match="loss is nan at step 1"):
+    with pytest.raises(RunError, match="none of the 3 steps could be learned from: the loss is nan"):
         train(model, _loader().batch, 3, _config(), StageOutput(tmp_path), LEARN)
 
 

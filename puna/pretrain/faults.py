@@ -1,0 +1,151 @@
+"""What goes wrong while a model learns, and what is done about it.
+
+A step whose loss or gradients are no numbers, or whose gradients are far larger than usual, is computed once more from
+the same weights before anything is learned from it. Sound then, the machine had erred. If not, its batch is passed
+over; after `skips` of these in a row the weights are not trusted either: back to the last checkpoint, and past those
+batches. What happened is written down at once (incidents.jsonl), so that a run that is killed knows it too.
+"""
+
+import collections
+import contextlib
+import json
+import math
+import os
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from types import FrameType
+from typing import Any, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from puna.base.config import Config
+from puna.base.output import StageOutput
+from puna.base.records import read_jsonl, write_jsonl
+
+INCIDENTS = "incidents.jsonl"
+_FEWEST = 20
+"""Steps before which nobody knows what gradients are usual."""
+
+Cause = Literal["interrupted", "not a number", "gradient spike"]
+Action = Literal["resumed", "computed again", "passed over", "rolled back"]
+
+
+class FaultConfig(Config):
+    """spike: gradients this many times their median norm over the last `window` steps count as a fault (0: none do, and
+    only what is no number is one). skips: batches in a row that may be passed over before the run goes back to its last
+    checkpoint; rollbacks: how often it may."""
+
+    spike: float = Field(default=0.0, ge=0)
+    window: int = Field(default=100, ge=_FEWEST)
+    skips: int = Field(default=3, ge=0)
+    rollbacks: int = Field(default=2, ge=0)
+
+
+@dataclass(frozen=True)
+class Incident:
+    """step: after which it happened, counted from 0. lost_s: seconds of work that count for nothing. at: UTC."""
+
+    step: int
+    cause: Cause
+    action: Action
+    lost_s: float
+    detail: str
+    attempt: int
+    at: str
+
+
+class Faults:
+    """The incidents of one run, and the steps that it passes over for good."""
+
+    def __init__(self, config: FaultConfig, out: StageOutput) -> None:
+        self.config, self._out, self._path = config, out, out.state / INCIDENTS
+        self.incidents = [Incident(**row) for row in _whole_rows(self._path)]
+        self.passed = {one.step for one in self.incidents if one.action == "passed over"}
+
+    def add(self, step: int, cause: Cause, action: Action, lost_s: float, detail: str = "") -> None:
+        """Write an incident down, for good."""
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        one = Incident(step, cause, action, lost_s, detail, self._out.attempt, at)
+        self.incidents.append(one)
+        if action == "passed over":
+            self.passed.add(step)
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(one)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def cause(self, row: Mapping[str, float], log: list[dict[str, float]]) -> Cause | None:
+        """Why nothing should be learned from a step with this loss and gradient norm; None if it is sound."""
+        if not math.isfinite(row["loss"]) or not math.isfinite(row["grad_norm"]):
+            return "not a number"
+        before = [one["grad_norm"] for one in log[-self.config.window :]]
+        is_known = self.config.spike > 0 and len(before) >= _FEWEST
+        return (
+            "gradient spike" if is_known and row["grad_norm"] > self.config.spike * statistics.median(before) else None
+        )
+
+    @property
+    def rollbacks(self) -> int:
+        """How often this run went back, killed attempts included."""
+        return sum(one.action == "rolled back" for one in self.incidents)
+
+    def finish(self) -> None:
+        """Put the incidents into the artifact and the report: by cause, and how much of the time counted."""
+        if not self.incidents:
+            return
+        if not self._out.done(INCIDENTS):
+            with self._out.unit(INCIDENTS) as unit:
+                write_jsonl(unit.path, [asdict(one) for one in self.incidents])
+        lost = collections.Counter[tuple[str, str]]()
+        counts = collections.Counter((one.cause, one.action) for one in self.incidents)
+        for one in self.incidents:
+            lost[one.cause, one.action] += one.lost_s  # type: ignore[assignment]
+        effective = max(0.0, 1 - sum(lost.values()) / max(1e-9, self._out.seconds))
+        self._out.metric(incidents=len(self.incidents), effective_time=effective)
+        rows = [[*key, count, f"{lost[key]:.1f} s"] for key, count in sorted(counts.items())]
+        title = f"Incidents, effective training time {effective:.1%}"
+        self._out.panel("table", title, columns=["cause", "what was done", "times", "lost"], rows=rows)
+
+
+class Held:
+    """What a backward pass may change beside gradients (the routers' biases), to be put back before it runs again."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._tensors: list[Tensor] = [one for one in model.parameters() if not one.requires_grad]
+        self._kept = [one.detach().clone() for one in self._tensors]
+
+    def put_back(self) -> None:
+        for one, kept in zip(self._tensors, self._kept, strict=True):
+            one.data.copy_(kept)
+
+
+@contextlib.contextmanager
+def told_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets while this lasts; outside of the main thread nothing ever does."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def stop(number: int, frame: FrameType | None) -> Any:
+        event.set()
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _whole_rows(path: Any) -> list[dict[str, Any]]:
+    """The lines of a file of incidents; one that a kill cut off is none."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+    return list(read_jsonl(path))
