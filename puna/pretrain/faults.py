@@ -95,12 +95,11 @@ class Faults:
         return sum(one.action == "rolled back" for one in self.incidents)
 
     def finish(self) -> None:
-        """Put the incidents into the artifact and the report: by cause, and how much of the time counted."""
+        """Put the incidents beside the manifest and into the report: by cause, and how much of the time counted."""
         if not self.incidents:
             return
-        if not self._out.done(INCIDENTS):
-            with self._out.unit(INCIDENTS) as unit:
-                write_jsonl(unit.path, [asdict(one) for one in self.incidents])
+        # Beside the manifest and not one of the artifact's files: those are the same however often a run was killed.
+        write_jsonl(self._out.path / INCIDENTS, [asdict(one) for one in self.incidents])
         lost = collections.Counter[tuple[str, str]]()
         counts = collections.Counter((one.cause, one.action) for one in self.incidents)
         for one in self.incidents:
