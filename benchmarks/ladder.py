@@ -18,6 +18,7 @@ matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "puna", "fon
 
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.ticker import NullFormatter  # noqa: E402
 
 from puna.base.files import read_json  # noqa: E402
 from puna.lineage.report.compare import t_interval  # noqa: E402
@@ -136,11 +137,15 @@ def _draw(runs: Sequence[Told], names: Sequence[str], ladder: Sequence[dict[str,
     right.plot(road, _losses(law, road / FLOPS_PER_WEIGHT / held_text, [held_text] * 60), ":", color="C2",
                label=f"{held_text / 1e6:.1f}M tokens held, more parameters")  # fmt: skip
     for number, name in enumerate(names):
-        for one in (one for one in runs if one.name == name):
-            right.plot(one.forecast["flops"] * (0.94 + 0.06 * number), one.came, "ok^s"[number % 4], markersize=5)
-        right.annotate(name, (end * (0.95 + 0.06 * number), statistics.mean(o.came for o in runs if o.name == name)),
-                       fontsize=7, xytext=(6, 4), textcoords="offset points")  # fmt: skip
-    _labelled(right, "from the ladder's largest compute to ten times of it; points: what came, all seeds")
+        own = [one for one in runs if one.name == name]
+        place, shape = end * 1.07 ** (number - (len(names) - 1) / 2), "o^sD"[number % 4]
+        size = f"{own[0].forecast['parameters'] / 1e3:,.0f}K x {own[0].forecast['tokens'] / 1e6:.1f}M"
+        right.plot([place] * len(own), [one.came for one in own], shape, color=f"C{number + 3}", markersize=5,
+                   label=f"{name} ({size}): came")  # fmt: skip
+        right.plot([place] * len(own), [one.forecast["loss"] for one in own], shape, color=f"C{number + 3}",
+                   markersize=5, fillstyle="none", label="foretold" if number == 0 else None)  # fmt: skip
+    _labelled(right, "to ten times the ladder's compute: roads, and runs of all seeds")
+    right.xaxis.set_minor_formatter(NullFormatter())
     right.legend(fontsize=7)
     return figure
 
