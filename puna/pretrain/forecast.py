@@ -85,11 +85,11 @@ class Forecast:
         return self.at(share)[2] if share >= self.rows[0][0] else float("inf")
 
     def add_to(self, panel: dict[str, Any], num_tokens: int) -> dict[str, Any]:
-        """The panel of the loss with what was foretold."""
+        """The panel of the loss with what was foretold; logarithmic, or the first steps would hide the rest."""
         tokens = [row[0] * num_tokens for row in self.rows]
         names = ("forecast", "forecast, low", "forecast, high")
         series = [{"name": name, "x": tokens, "y": [row[i + 1] for row in self.rows]} for i, name in enumerate(names)]
-        return {**panel, "series": [*panel["series"], *series]}
+        return {**panel, "y_scale": "log", "series": [*panel["series"], *series]}
 
     def metrics(self, loss: float) -> dict[str, float]:
         """How the last loss compares: relative error, and whether it is inside the interval."""
