@@ -116,7 +116,7 @@ print(status("VmHWM") - before)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("sizes", [(128, 4, 352, 2048), (256, 8, 704, 4096), (384, 6, 1024, 4096), (256, 8, 704, 1024)])
+@pytest.mark.parametrize("sizes", [(256, 8, 704, 4096), (384, 6, 1024, 4096), (256, 8, 704, 1024)])
 def test_the_process_grows_by_what_was_predicted(sizes: tuple[int, int, int, int]) -> None:
     """Resident memory while the whole loop runs, in a process of its own: what an operating system has to give."""
     command = [sys.executable, "-c", GROWTH, *map(str, sizes)]
@@ -124,7 +124,7 @@ def test_the_process_grows_by_what_was_predicted(sizes: tuple[int, int, int, int
     dim, layers, ffn_dim, vocab_size = sizes
     config = LlamaConfig(dim=dim, layers=layers, heads=8, kv_heads=4, ffn_dim=ffn_dim, vocab_size=vocab_size)
     memory = training_memory(config, 4, 256, micro_batches=2, dtype="fp32")
-    assert memory.resident == pytest.approx(int(found.stdout.split()[-1]), rel=0.10, abs=20e6)
+    assert memory.resident == pytest.approx(int(found.stdout.split()[-1]), rel=0.10)
 
 
 def test_llama_3_405b_fits_as_it_was_trained() -> None:
