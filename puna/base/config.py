@@ -27,10 +27,31 @@ class Config(pydantic.BaseModel):
 
 
 class Mesh(Config):
-    """The one block that says on what a run runs; none of it is part of a fingerprint."""
+    """The one block that says on what a run runs; none of it is part of a fingerprint.
+
+    threads, workers: of one process, and processes of a data stage. The others say over how many processes training is
+    divided, and how: the world has their product. data: the batch, with weights and optimizer sharded over it (FSDP);
+    replicas: the batch, with whole copies; experts: the batch, with the experts of each layer divided; context: the
+    sequence; tensor: matrices; pipeline: layers, `stages` parts of them a process, by `schedule`. reshard: gathered
+    weights are given back after each layer's forward pass (less memory, more traffic).
+    """
 
     threads: Annotated[int | str, Hardware] = "auto"
     workers: Annotated[int | str, Hardware] = "auto"
+    data: Annotated[int, Hardware] = pydantic.Field(default=1, ge=1)
+    replicas: Annotated[int, Hardware] = pydantic.Field(default=1, ge=1)
+    experts: Annotated[int, Hardware] = pydantic.Field(default=1, ge=1)
+    context: Annotated[int, Hardware] = pydantic.Field(default=1, ge=1)
+    tensor: Annotated[int, Hardware] = pydantic.Field(default=1, ge=1)
+    pipeline: Annotated[int, Hardware] = pydantic.Field(default=1, ge=1)
+    stages: Annotated[int, Hardware] = pydantic.Field(default=1, ge=1)
+    schedule: Annotated[str, Hardware] = "1f1b"
+    reshard: Annotated[bool, Hardware] = False
+
+    @property
+    def world_size(self) -> int:
+        """Processes that train together."""
+        return self.data * self.replicas * self.experts * self.context * self.tensor * self.pipeline
 
     def num_threads(self) -> int:
         """Threads of one process; `auto` is the number of cores this process may use."""

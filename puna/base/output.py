@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from puna.base.config import Mesh
 from puna.base.errors import DataError
 from puna.base.files import files_below, read_json, refusing_full_disk, sha256_file, sync_file, sync_folder, write_json
 
@@ -92,10 +93,11 @@ class StageOutput:
         threads: int = 1,
         workers: int = 1,
         watch: Callable[[Progress], None] | None = None,
+        mesh: Mesh | None = None,
     ):
         self.path = partial / "files"
         self.state = partial / "state"
-        self.seed, self.threads, self.workers = seed, threads, workers
+        self.seed, self.threads, self.workers, self.mesh = seed, threads, workers, mesh or Mesh()
         self.metrics: dict[str, float] = {}
         self.scores: list[dict[str, Any]] = []
         self.panels: list[dict[str, Any]] = []

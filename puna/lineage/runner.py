@@ -176,6 +176,7 @@ def _make(store: Store, one: Planned, recipe: Recipe, watch: Watcher | None) -> 
         threads=threads,
         workers=recipe.mesh.num_workers(),
         watch=(lambda look: watch.progressed(one, look)) if watch else None,
+        mesh=recipe.mesh,
     )
     with PeakMemory() as peak:
         one.stage.function()(one.config, Inputs(one.inputs), out)

@@ -22,10 +22,11 @@ MAY_IMPORT = {
     "scaling": {"model"},
     "curate": {"tokenizer"},
     "engine": {"tokenizer", "model"},
-    "pretrain": {"tokenizer", "model"},
+    "parallel": {"model"},
+    "pretrain": {"tokenizer", "model", "parallel"},
     "evals": {"engine", "verify", "tokenizer", "curate", "model"},
     "export": {"tokenizer", "model"},
-    "posttrain": {"pretrain", "engine", "evals", "verify", "tokenizer", "model"},
+    "posttrain": {"pretrain", "engine", "evals", "verify", "tokenizer", "model", "parallel"},
 }
 SEES_EVERYTHING = {"stages", "cli", "__main__", "__init__"}
 
