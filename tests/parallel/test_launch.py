@@ -95,15 +95,16 @@ def test_told_to_stop_the_ranks_save_and_leave(tmp_path: Path) -> None:
 
 def test_ranks_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
     """Not even one that is stopped, whose threads can't see that the pipe has closed."""
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_supervise, args=(tmp_path,))
+    process = multiprocessing.get_context("spawn").Process(target=_supervise, args=(tmp_path,))
     process.start()
-    _wait_for(lambda: (tmp_path / "number").exists())
-    rank = int((tmp_path / "number").read_text())
-    os.kill(rank, signal.SIGSTOP)
-    assert process.pid and process_state(rank) == "T"
-    process.kill()
-    process.join()
+    try:
+        _wait_for(lambda: (tmp_path / "number").exists())
+        rank = int((tmp_path / "number").read_text())
+        os.kill(rank, signal.SIGSTOP)
+        _wait_for(lambda: process_state(rank) == "T")
+    finally:
+        process.kill()
+        process.join()
     _wait_for(lambda: process_state(rank) in "?ZX")
 
 
