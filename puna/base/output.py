@@ -94,6 +94,7 @@ class StageOutput:
         workers: int = 1,
         watch: Callable[[Progress], None] | None = None,
         mesh: Mesh | None = None,
+        writes: bool = True,
     ):
         self.path = partial / "files"
         self.state = partial / "state"
@@ -104,7 +105,9 @@ class StageOutput:
         self._partial, self._units, self._watch = partial, partial / "units", watch
         for folder in (self.path, self.state, self._units):
             folder.mkdir(parents=True, exist_ok=True)
-        self._records = self._recover()
+        self.writes = writes
+        """False for a rank that takes part while another one writes: it may read, and make no units."""
+        self._records = self._recover() if writes else {}
         self._seconds_before, self.attempt = self._last_heartbeat()
         self._started = self._beaten = time.monotonic()
         self._beat({})
@@ -132,6 +135,7 @@ class StageOutput:
 
         Raises DiskFullError if the disk is full.
         """
+        assert self.writes, f"a rank that does not write was to make {name}"
         final = self.path / name
         # The suffix stays last: writers such as numpy's add their own to a name that lacks it.
         temp = final.with_name(".part-" + final.name)
@@ -205,7 +209,9 @@ class StageOutput:
 
     def _beat(self, look: dict[str, Any]) -> None:
         self._beaten = time.monotonic()
-        write_json(self._partial / "heartbeat.json", {"seconds": self.seconds, "attempt": self.attempt, **look})
+        if self.writes:
+            beat = {"seconds": self.seconds, "attempt": self.attempt, **look}
+            write_json(self._partial / "heartbeat.json", beat)
 
     def clear(self) -> None:
         """Remove the whole partial folder (the artifact was moved away, or is not wanted)."""

@@ -4,6 +4,7 @@ B batch, T tokens, D model width, H query heads, K key/value heads, C head width
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -83,15 +84,20 @@ class Llama(nn.Module):
         give its initialisation. Drawn in fp32 on the CPU in the order of `named_parameters`, so that a seed means the
         same weights on every device.
         """
-        generator = torch.Generator("cpu").manual_seed(seed)
-        residual_std = std / math.sqrt(2 * self.config.layers)
-        for name, parameter in self.named_parameters():
-            if parameter.dim() == 1:
-                parameter.fill_(0.0 if name.endswith("router_bias") else 1.0)
-                continue
-            drawn = torch.empty(parameter.shape, dtype=torch.float32, device="cpu").normal_(generator=generator)
-            writes_residual = name.endswith((".o.weight", ".down.weight"))
-            parameter.copy_(drawn * (residual_std if writes_residual else std))
+        for parameter, (_, drawn) in zip(self.parameters(), drawn_weights(self, seed, std), strict=True):
+            parameter.copy_(drawn)
+
+
+def drawn_weights(model: Llama, seed: int, std: float) -> Iterator[tuple[str, Tensor]]:
+    """What `initialise` gives each parameter, one at a time; the model may be on the meta device."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    residual_std = std / math.sqrt(2 * model.config.layers)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 1:
+            yield name, torch.full(parameter.shape, 0.0 if name.endswith("router_bias") else 1.0, device="cpu")
+            continue
+        drawn = torch.empty(parameter.shape, dtype=torch.float32, device="cpu").normal_(generator=generator)
+        yield name, drawn * (residual_std if name.endswith((".o.weight", ".down.weight")) else std)
 
 
 class Layer(nn.Module):

@@ -6,10 +6,12 @@ the load and leaves the gradients alone (Wang 2024, used in DeepSeek-V3).
 N tokens, E experts, k experts a token, L layers.
 """
 
+from collections.abc import Callable, Iterable, Mapping
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from puna.base.config import Config
 from puna.model import Llama, Routing
@@ -51,6 +53,18 @@ class ExpertLoad:
         self._counts = self._counts + counts if len(self._counts) else counts
         self._num_dropped += sum(routed.num_dropped for routed in routing.layers)
 
+    def put(self, numbers: Iterable[int], part: "ExpertLoad", layers: int) -> None:
+        """Take in what some of the `layers` layers, by number, did."""
+        if not len(self._counts):
+            self._counts = part._counts.new_zeros(layers, part._counts.shape[1])
+        self._counts[list(numbers)] = part._counts
+        self._num_dropped += part._num_dropped
+
+    def sum_over(self, summed: Callable[[Tensor], Tensor]) -> None:
+        """Add up what several processes have counted."""
+        self._counts = summed(self._counts)
+        self._num_dropped = int(summed(self._counts.new_tensor(float(self._num_dropped))).item())
+
     def row(self) -> dict[str, float]:
         """`expert_load`: the busiest expert's load by the mean, of the worst layer; `dropped`: share of choices."""
         worst = (self._counts.amax(1) / self._counts.mean(1)).max()
@@ -58,9 +72,13 @@ class ExpertLoad:
 
     def move_biases(self, model: Llama, rate: float) -> None:
         """Raise the bias of experts with less than the mean load by `rate`, lower the others' (Wang 2024, alg. 1)."""
-        routers = [layer.feed_forward for layer in model.layers]
-        for experts, counts in zip(routers, self._counts, strict=True):
+        self.move_biases_of({number: layer.feed_forward for number, layer in enumerate(model.layers)}, rate)
+
+    def move_biases_of(self, routers: Mapping[int, nn.Module], rate: float) -> None:
+        """The same of some layers' experts, by the number of the layer."""
+        for number, experts in routers.items():
             assert isinstance(experts, Experts) and experts.router_bias is not None
+            counts = self._counts[number]
             experts.router_bias.data += rate * (counts.mean() - counts).sign()
 
 

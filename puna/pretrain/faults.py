@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from puna.base.config import Config
 from puna.base.output import StageOutput
-from puna.base.records import read_jsonl, write_jsonl
+from puna.base.records import write_jsonl
 
 INCIDENTS = "incidents.jsonl"
 _FEWEST = 20
@@ -64,7 +65,7 @@ class Faults:
 
     def __init__(self, config: FaultConfig, out: StageOutput) -> None:
         self.config, self._out, self._path = config, out, out.state / INCIDENTS
-        self.incidents = [Incident(**row) for row in _whole_rows(self._path)]
+        self.incidents = [Incident(**row) for row in _whole_rows(self._path, out.writes)]
         self.passed = {one.step for one in self.incidents if one.action == "passed over"}
 
     def add(self, step: int, cause: Cause, action: Action, lost_s: float, detail: str = "") -> None:
@@ -74,6 +75,8 @@ class Faults:
         self.incidents.append(one)
         if action == "passed over":
             self.passed.add(step)
+        if not self._out.writes:
+            return
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(one)) + "\n")
             file.flush()
@@ -96,7 +99,7 @@ class Faults:
 
     def finish(self) -> None:
         """Put the incidents beside the manifest and into the report: by cause, and how much of the time counted."""
-        if not self.incidents:
+        if not self.incidents or not self._out.writes:
             return
         # Beside the manifest and not one of the artifact's files: those are the same however often a run was killed.
         write_jsonl(self._out.path / INCIDENTS, [asdict(one) for one in self.incidents])
@@ -141,10 +144,12 @@ def told_to_stop() -> Iterator[threading.Event]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _whole_rows(path: Any) -> list[dict[str, Any]]:
-    """The lines of a file of incidents; one that a kill cut off is none."""
+def _whole_rows(path: Path, mend: bool) -> list[dict[str, Any]]:
+    """The lines of a file of incidents; one that a kill cut off is none, and taken out of it if `mend`."""
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8")
-    path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-    return list(read_jsonl(path))
+    whole = text[: text.rfind("\n") + 1]
+    if mend:
+        path.write_text(whole, encoding="utf-8")
+    return [json.loads(line) for line in whole.splitlines()]

@@ -8,6 +8,7 @@ threads), because a batch is a pure function of the step and everything else is 
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import torch
@@ -46,6 +47,23 @@ PartLoss = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, Tensor]]]
 """What to minimise over a micro-batch, and what to log of it (`loss` and others), all as sums over its targets."""
 
 
+def _clip(model: nn.Module, most: float) -> float:
+    return nn.utils.clip_grad_norm_(model.parameters(), most).item()
+
+
+@dataclass(frozen=True)
+class Together:
+    """What a loop asks the processes that train one model; as it stands, one process.
+
+    clip: scales gradients to a norm of at most so much, returns their norm before. agree: true on every rank if it is
+    true on one. writes: whether this is the rank that writes.
+    """
+
+    clip: Callable[[nn.Module, float], float] = _clip
+    agree: Callable[[bool], bool] = bool
+    writes: bool = True
+
+
 def train(
     model: nn.Module,
     batch_at: Callable[[int], B],
@@ -58,6 +76,7 @@ def train(
     boundary: int = 1,
     show: tuple[str, ...] = ("loss",),
     check: Callable[[list[dict[str, float]], int], None] | None = None,
+    together: Together = Together(),
 ) -> list[dict[str, float]]:
     """Train `model` in place for `num_steps` batches and return the log, one row a step.
 
@@ -66,7 +85,8 @@ def train(
     a resumed run must begin with a fresh one. `show`: what of a row the live view shows. `check` is given the log and
     the number of steps after each validation, and may end the run by raising. With `average_share` the last validation
     is of the mean, those before it of the weights as they are. A step that cannot be right is computed again, passed
-    over or gone back before (`faults`, see faults.py); it has no row. Raises RunError if that does not help, and
+    over or gone back before (`faults`, see faults.py); it has no row. `together`: for a model that several processes
+    train, all of which call this. Raises RunError if that does not help, and
     StoppedError after SIGTERM: the last checkpoint stands.
     """
     prepare_machine(out.threads)
@@ -86,7 +106,7 @@ def train(
             row = None
             if step not in faults.passed:
                 lr = config.lr * factor(config.schedule, step, num_steps)
-                row = _sound_step(model, optimizer, batch_at(step), lr, config, backward, faults, step, log)
+                row = _sound_step(model, optimizer, batch_at(step), lr, config, backward, faults, step, log, together)
                 bad = 0 if row else bad + 1
                 if bad > config.faults.skips:
                     step, log = _rolled_back(out, state, faults, step)
@@ -107,12 +127,13 @@ def train(
             shown = {name: round(log[-1][name], 3) for name in show if log and name in log[-1]}
             rate = learned / (time.monotonic() - started)
             out.progress(step, num_steps, "steps", **shown, tokens_per_s=round(rate))
-            is_due = time.monotonic() - saved >= config.checkpoint_interval_s or stop.is_set()
+            is_stopped = together.agree(stop.is_set())
+            is_due = together.agree(time.monotonic() - saved >= config.checkpoint_interval_s) or is_stopped
             # While batches are passed over the weights may be what is wrong: no checkpoint is made of them.
             if is_due and row is not None and step % boundary == 0 and step < num_steps:
                 checkpoint.save(out.state, step, state, {"log": log, "seconds": out.seconds})
                 saved = time.monotonic()
-                if stop.is_set():
+                if is_stopped:
                     raise StoppedError(
                         f"asked to stop: saved after step {step} of {num_steps}; the same command goes on"
                     )
@@ -164,11 +185,12 @@ def _sound_step(
     faults: Faults,
     step: int,
     log: list[dict[str, float]],
+    together: Together,
 ) -> dict[str, float] | None:
     """One optimizer step over a batch; None, and nothing learned, if twice its gradients cannot be right."""
     started, first, held = time.monotonic(), None, Held(model)
     while True:
-        row = gradients(model, batch, config, backward)
+        row = gradients(model, batch, config, backward, together)
         cause = faults.cause(row, log)
         if cause is None:
             if first:
@@ -184,10 +206,12 @@ def _sound_step(
         first = cause
 
 
-def gradients(model: nn.Module, batch: B, config: LoopConfig, backward: Backward[B]) -> dict[str, float]:
+def gradients(
+    model: nn.Module, batch: B, config: LoopConfig, backward: Backward[B], together: Together = Together()
+) -> dict[str, float]:
     """Add a batch's gradients to the model, clipped; what `backward` measured, with their norm before, grad_norm."""
     row = backward(model, batch)
-    return {**row, "grad_norm": nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()}
+    return {**row, "grad_norm": together.clip(model, config.clip)}
 
 
 def train_step(

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from puna.base.config import Config
+from puna.parallel.data import local, share_of, whole_tensor
 from puna.pretrain.schedule import ScheduleConfig
 
 # The quintic of Jordan (2024): five steps take singular values of 0.005 to 1 to about 0.7 to 1.2.
@@ -87,11 +88,13 @@ class Muon(torch.optim.Optimizer):
         """One update of every matrix that has a gradient."""
         for group in self.param_groups:
             for same_shape in _by_shape([p for p in group["params"] if p.grad is not None]):
-                updates = orthogonalised(torch.stack([self._direction(p, group["momentum"]) for p in same_shape]))
+                directions = [self._direction(p, group["momentum"]) for p in same_shape]
+                # Of a divided matrix every rank makes the whole update, and keeps its share.
+                updates = orthogonalised(torch.stack([whole_tensor(one) for one in directions]))
                 scale = max(1.0, updates.shape[-2] / updates.shape[-1]) ** 0.5
                 for parameter, update in zip(same_shape, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(update, alpha=-group["lr"] * scale)
+                    local(parameter).add_(share_of(parameter, update), alpha=-group["lr"] * scale)
 
     def _direction(self, parameter: nn.Parameter, momentum: float) -> Tensor:
         """Nesterov's look ahead: gradient and running mean, mixed as the next mean would."""

@@ -3,14 +3,15 @@
 shards -> pack (best fit, document mask) -> loader -> loop -> model folder + log.jsonl
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import Field, field_validator, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from puna.base.config import Config, did_you_mean
 from puna.base.errors import ConfigError
@@ -20,7 +21,10 @@ from puna.base.records import write_jsonl
 from puna.base.rng import generator, hash64
 from puna.model import Llama, LlamaConfig, load_model, save_model
 from puna.model.config import PRESETS, before_long_context, shrunk
+from puna.model.llama import drawn_weights
 from puna.model.upcycling import upcycled
+from puna.pretrain import checkpoint
+from puna.pretrain.divided import Divided, world_of
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.forecast import Forecast, OtherRunError
 from puna.pretrain.loader import Batch, Loader
@@ -118,23 +122,100 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
     that chooses tokens; all of them have the same tokenizer. And `forecast`, of the held-out loss of this very run.
     """
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
-    reference = _reference(config.loss, inputs, tokenizer)
-    model = _first_model(config, inputs, tokenizer, out.seed)
     folders = token_folders(inputs.many("tokens"))
     corpus = Corpus(folders, "train", tokenizer.fingerprint)
     copies = read_copies(inputs.one("mix"), corpus) if inputs.has("mix") else None
     loader = new_loader(corpus, config, out.seed, copies)
     heldout = {name: folder for name, folder in folders.items() if (folder / "heldout" / INDEX_FILE).exists()}
     rows = heldout_batches(Corpus(heldout, "heldout", tokenizer.fingerprint), config) if heldout else []
-    validation = validation_of(rows, config) if rows else None
-    steps = config.steps()
-    backward = pretraining(config.micro_batch, config.loss, config.experts, reference)
-    forecast = _forecast(config, inputs, model.config, steps, rows, tokenizer, out)
-    check = (lambda log, total: forecast.check(log, total, config.forecast_patience)) if forecast else None
-    batch_at = lambda step: loader.learned(steps.at(step))  # noqa: E731
-    log = train(model, batch_at, steps.num_steps, config, out, backward, validate=validation, check=check)
+    shape = _first_shape(config, inputs, tokenizer)
+    forecast = _forecast(config, inputs, shape, config.steps(), rows, tokenizer, out)
+    learn = _learn_alone if out.mesh.world_size == 1 else _learn_together
+    found = learn(config, inputs, out, shape, loader, rows, forecast)
+    if found is None:
+        return
+    model, log = found
     save_base(model, tokenizer, log, out)
-    packing = loader.packing
+    _tell(config, model, log, loader, forecast, out)
+
+
+def _learn_alone(
+    config: PretrainConfig,
+    inputs: Inputs,
+    out: StageOutput,
+    shape: LlamaConfig,
+    loader: Loader,
+    rows: list[Batch],
+    forecast: Forecast | None,
+) -> tuple[Llama, list[dict[str, float]]]:
+    """One process learns the model."""
+    tokenizer = Tokenizer.load(inputs.one("tokenizer"))
+    reference = _reference(config.loss, inputs, tokenizer)
+    model = _first_model(config, inputs, shape, out.seed)
+    steps = config.steps()
+    log = train(
+        model,
+        lambda step: loader.learned(steps.at(step)),
+        steps.num_steps,
+        config,
+        out,
+        pretraining(config.micro_batch, config.loss, config.experts, reference),
+        validate=validation_of(rows, config) if rows else None,
+        check=_check(forecast, config),
+    )
+    return model, log
+
+
+def _learn_together(
+    config: PretrainConfig,
+    inputs: Inputs,
+    out: StageOutput,
+    shape: LlamaConfig,
+    loader: Loader,
+    rows: list[Batch],
+    forecast: Forecast | None,
+) -> tuple[Llama, list[dict[str, float]]] | None:
+    """This process learns its share of the model; the one that writes gets all of it, the others None."""
+    if inputs.has("reference"):
+        raise ConfigError("mesh: expected one process with the input reference, came more; selection needs one")
+    steps, first = config.steps(), _first_values(config, inputs, shape, out.seed)
+    with world_of(out.mesh) as world:
+        for size in set(steps.rows):
+            world.own(range(size))
+        settings = (config.row_tokens, config.micro_batch, config.loss, config.experts)
+        divided = Divided(shape, world, first, *settings)
+        log = train(
+            divided.model,
+            lambda step: loader.learned(world.own(steps.at(step))),
+            steps.num_steps,
+            config,
+            out,
+            divided.backward(),
+            validate=(lambda _: divided.mean_loss(rows)) if rows else None,
+            check=_check(forecast, config),
+            together=divided.together(),
+        )
+    if not out.writes:
+        return None
+    model = Llama(shape)
+    checkpoint.load(out.state, {"model": dict(model.named_parameters())})
+    return model, log
+
+
+def _check(forecast: Forecast | None, config: PretrainConfig) -> Callable[[list[dict[str, float]], int], None] | None:
+    return (lambda log, total: forecast.check(log, total, config.forecast_patience)) if forecast else None
+
+
+def _tell(
+    config: PretrainConfig,
+    model: Llama,
+    log: list[dict[str, float]],
+    loader: Loader,
+    forecast: Forecast | None,
+    out: StageOutput,
+) -> None:
+    """Metrics and the panel of the loss."""
+    steps, packing = config.steps(), loader.packing
     out.metric(
         num_parameters=model.config.num_parameters(),
         num_steps=steps.num_steps,
@@ -162,7 +243,7 @@ def new_model(shape: ShapeConfig, tokenizer: Tokenizer, seed: int, router_bias: 
     Raises ConfigError if heads, key/value heads and width do not divide.
     """
     model = Llama(model_config(shape, tokenizer, router_bias))
-    model.initialise(hash64(seed, "init") >> 1, shape.init_std)
+    model.initialise(_first_seed(seed), shape.init_std)
     return model
 
 
@@ -236,8 +317,8 @@ def model_config(shape: ShapeConfig, tokenizer: Tokenizer, router_bias: bool = F
         raise ConfigError(f"pretrain.model: {error}") from None
 
 
-def _first_model(config: PretrainConfig, inputs: Inputs, tokenizer: Tokenizer, seed: int) -> Llama:
-    """The model that training begins with: fresh, the input `model`, or the experts copied from the input `dense`."""
+def _first_shape(config: PretrainConfig, inputs: Inputs, tokenizer: Tokenizer) -> LlamaConfig:
+    """The shape of the model, checked against what training begins with (`model` or `dense`)."""
     shape, router_bias = config.model, config.experts.bias_rate > 0
     if shape.num_experts > 1 and shape.experts_per_token == 1:
         raise ConfigError(
@@ -246,20 +327,42 @@ def _first_model(config: PretrainConfig, inputs: Inputs, tokenizer: Tokenizer, s
         )
     if shape.num_experts == 1 and config.experts != ExpertsConfig():
         raise ConfigError("pretrain.experts: expected no settings for a dense model; set model.num_experts above 1")
+    if inputs.has("model") and inputs.has("dense"):
+        raise ConfigError("pretrain: expected one of the inputs model and dense, came both")
+    return model_config(shape, tokenizer, router_bias)
+
+
+def _first_model(config: PretrainConfig, inputs: Inputs, shape: LlamaConfig, seed: int) -> Llama:
+    """The model that training begins with: fresh, the input `model`, or the experts copied from the input `dense`."""
     given = [name for name in ("model", "dense") if inputs.has(name)]
     if not given:
-        return new_model(shape, tokenizer, seed, router_bias)
-    if len(given) > 1:
-        raise ConfigError("pretrain: expected one of the inputs model and dense, came both")
-    model = _load_alike(inputs.one(given[0]), tokenizer)
-    expected = model_config(shape, tokenizer, router_bias)
+        model = Llama(shape)
+        model.initialise(_first_seed(seed), config.model.init_std)
+        return model
+    model = _load_alike(inputs.one(given[0]), Tokenizer.load(inputs.one("tokenizer")))
     if given == ["dense"]:
-        model = upcycled(model, shape.num_experts, shape.experts_per_token, hash64(seed, "routers") >> 1, router_bias)
-    for name, value in expected.to_dict().items():
+        settings = (shape.num_experts, shape.experts_per_token, hash64(seed, "routers") >> 1)
+        model = upcycled(model, *settings, config.experts.bias_rate > 0)
+    for name, value in shape.to_dict().items():
         if model.config.to_dict()[name] != value:
             came = model.config.to_dict()[name]
             raise ConfigError(f"pretrain.model.{name}: expected {came} as in the input {given[0]}, came {value}")
     return model
+
+
+def _first_values(
+    config: PretrainConfig, inputs: Inputs, shape: LlamaConfig, seed: int
+) -> Iterable[tuple[str, Tensor]]:
+    """The weights of `_first_model`, by name; fresh ones are drawn one at a time."""
+    if inputs.has("model") or inputs.has("dense"):
+        return list(_first_model(config, inputs, shape, seed).named_parameters())
+    with torch.device("meta"):
+        model = Llama(shape)
+    return drawn_weights(model, _first_seed(seed), config.model.init_std)
+
+
+def _first_seed(seed: int) -> int:
+    return hash64(seed, "init") >> 1
 
 
 def _reference(loss: LossConfig, inputs: Inputs, tokenizer: Tokenizer) -> Llama | None:
