@@ -22,7 +22,7 @@ ORDERS = ("flip", "nan")
 
 _FIELDS = (
     *("step", "at", "phase", "own_s", "steps"),
-    *("saved_step", "saved_at", "first_step", "first_at"),
+    *("saved_step", "saved_at", "failed_saves", "first_step", "first_at"),
     *("order", "order_seed", "orders_given", "orders_done"),
     *(f"{phase}_{what}" for phase in PHASES for what in ("times", "seconds")),
 )
@@ -101,13 +101,20 @@ class Pulse:
 
     @contextlib.contextmanager
     def saving(self, step: int) -> Iterator[None]:
-        """While a checkpoint of `step` is written; what is saved is told."""
+        """While a checkpoint of `step` is written; that it was saved, or could not be, is told."""
         before = self._phase
         self.enter("saving")
-        yield
-        if self._beats is not None:
-            self._beats.write(self._rank, saved_step=step, saved_at=time.monotonic())
-        self.enter(before)
+        try:
+            yield
+        except Exception:
+            if self._beats is not None:
+                self._beats.write(self._rank, failed_saves=self._beats.read(self._rank, "failed_saves") + 1)
+            raise
+        else:
+            if self._beats is not None:
+                self._beats.write(self._rank, saved_step=step, saved_at=time.monotonic())
+        finally:
+            self.enter(before)
 
     def ordered(self, name: str) -> int | None:
         """The seed of a fault that was ordered, once; None if there is none of this name."""

@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 from puna.base.errors import InputError, RunError, StoppedError
 from puna.parallel.heartbeat import Heartbeats
+from puna.parallel.preflight import slot_name
 from puna.parallel.watchdog import Limits, Losses, Silent, Stragglers, Watchdog
 
 HUNG = "hung"
@@ -70,20 +71,28 @@ def launch(
     on_event: Callable[[Event], None] = lambda event: None,
     limits: Limits = Limits(),
     started: Callable[[Heartbeats, dict[int, int]], None] = lambda beats, pids: None,
+    preload: Sequence[str] = (),
+    slots: Callable[[], Sequence[int]] | None = None,
 ) -> Any:
     """Run `function` ("module:name", called with `send` and the arguments, picklable) on every rank; rank 0's result.
 
     What rank 0 gives to `send` comes to `on_message`, every failure and straggler to `on_event`; `started` is told the
-    heartbeats and process numbers of each start. Raises the PunaError that a rank raised (bad input, a diverged run,
-    StoppedError after SIGTERM, when ranks have saved and left), and RunError if they fail again and again.
+    heartbeats and process numbers of each start. Modules of `preload` are imported once for all starts; `slots` says
+    at each start which slots of the machine (LOCAL_RANK) the ranks take.
+
+    Raises the PunaError that a rank raised (bad input, a diverged run, StoppedError after SIGTERM, when ranks have
+    saved and left), and RunError if they fail again and again.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_preloaded(function, preload))
     beats = Heartbeats(folder / "heartbeats", world_size, create=True)
     losses, failure = Losses(beats), None
-    best, in_vain = -1, 0
+    best, in_vain, restarts = -1, 0, 0
     with _told_to_stop() as stop:
         while True:
-            with _World(function, arguments, beats, folder) as world:
+            places = slots() if slots else range(world_size)
+            with _World(function, arguments, beats, folder, restarts, places) as world:
                 started(beats, world.pids)
                 ended = _watch(world, beats, limits, losses, failure, stop, on_message, on_event)
             if not isinstance(ended, _Failure):
@@ -93,7 +102,7 @@ def launch(
             if failure and not losses.recovered():
                 on_event(_event(failure, failure.step, losses.failed_again(failure.at, ended.at)))
             in_vain = 0 if ended.step > best else in_vain + 1
-            best, failure = max(best, ended.step), ended
+            best, failure, restarts = max(best, ended.step), ended, restarts + 1
             if in_vain >= limits.restarts:
                 raise RunError(f"{in_vain + 1} starts ended at step {best} or before: {ended.detail}")
 
@@ -141,17 +150,24 @@ def _event(failure: _Failure, step: int, lost_s: float) -> Event:
 class _World:
     """The processes of one start, ended for certain when the block ends."""
 
-    def __init__(self, function: str, arguments: Sequence[Any], beats: Heartbeats, folder: Path) -> None:
+    def __init__(
+        self,
+        function: str,
+        arguments: Sequence[Any],
+        beats: Heartbeats,
+        folder: Path,
+        restarts: int,
+        slots: Sequence[int],
+    ) -> None:
         self._beats, self._folder, self._errors = beats, folder, dict[int, tuple[float, str]]()
         self.results: dict[int, Any] = {}
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_preloaded(function))
         port = _free_port()
         self._processes, self._ends = list[Any](), list[Connection]()
         for rank in range(beats.world_size):
             beats.clear(rank)
             ours, theirs = context.Pipe()
-            environment = _environment(rank, beats, port)
+            environment = _environment(rank, beats, port, restarts, slots[rank])
             process = context.Process(
                 target=_serve, args=(function, pickle.dumps(arguments), rank, environment, theirs, folder)
             )
@@ -350,16 +366,19 @@ def _told_to_stop() -> Iterator[threading.Event]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _environment(rank: int, beats: Heartbeats, port: int) -> dict[str, str]:
+def _environment(rank: int, beats: Heartbeats, port: int, restarts: int, slot: int) -> dict[str, str]:
+    """What torchrun sets too, and where the heartbeats go."""
     size = str(beats.world_size)
-    values = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+    values = {"RANK": str(rank), "LOCAL_RANK": str(slot), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
     values |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PUNA_HEARTBEATS": str(beats.path)}
+    values |= {"TORCHELASTIC_RESTART_COUNT": str(restarts), "PUNA_NODE": slot_name(slot)}
     return {**values, "TORCH_FR_BUFFER_SIZE": os.environ.get("TORCH_FR_BUFFER_SIZE", "2000")}
 
 
-def _preloaded(function: str) -> list[str]:
+def _preloaded(function: str, more: Sequence[str]) -> list[str]:
     """Modules that the server imports before it forks: `puna.cli` too where it is the program, as ranks import it."""
-    return ["torch", function.partition(":")[0], *(["puna.cli"] if "puna.cli" in sys.modules else [])]
+    program = ["puna.cli"] if "puna.cli" in sys.modules else []
+    return ["torch", "torch.distributed", function.partition(":")[0], *more, *program]
 
 
 def _free_port() -> int:

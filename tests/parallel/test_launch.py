@@ -16,7 +16,7 @@ from puna.parallel.watchdog import Limits, Stragglers, Watchdog, process_state
 from tests.parallel.fake_training import expected
 
 FUNCTION = "tests.parallel.fake_training:train"
-QUICK = Limits(silence_s=1.0, first_s=60.0)
+QUICK = Limits(silence_s=4.0, first_s=60.0)
 NUM_STEPS = 10
 
 
@@ -64,7 +64,7 @@ def test_several_failures_of_one_run(tmp_path: Path) -> None:
 
 def test_a_failure_during_a_restart_is_counted_too(tmp_path: Path) -> None:
     events = run(tmp_path, {"one": ("kill", 0, 4), "two": ("raise", 0, 3), "three": ("raise", 0, 3)}, 1)
-    assert [event.cause for event in events][0] == "crashed" and len(events) == 3
+    assert [event.cause for event in events] == ["crashed", "crashed", "killed"]
 
 
 def test_a_rank_that_always_fails_ends_the_run_with_its_reason(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_straggler_is_named_once_a_window(tmp_path: Path) -> None:
 def test_a_rank_that_only_waits_for_others_is_no_straggler(tmp_path: Path) -> None:
     """Both ranks' steps are as long; one burns its core, the other sleeps in the collective."""
     faults = {f"slow-{step}": ("burn", 1, step) for step in range(NUM_STEPS)}
-    events = run(tmp_path, faults, limits=Limits(window=3))
+    events = run(tmp_path, faults, limits=Limits(window=3, silence_s=60.0))
     assert {(event.cause, event.rank) for event in events} == {("straggler", 1)}
 
 
