@@ -139,6 +139,8 @@ def preflight(folder: Path, run: Path, config: PreflightConfig = PreflightConfig
     if bad and figures[0].node == node:
         for one in bad:
             quarantine(run, one.node, one.line())
+    if len(figures) > 1:
+        dist.barrier()  # nobody leaves before it is written
     for one in bad:
         if one.node == node:
             raise MachineError(f"{one.line()}; the node is in quarantine, use a spare")
