@@ -11,13 +11,14 @@ from puna.parallel.heartbeat import PHASES, Heartbeats
 @dataclass(frozen=True)
 class Limits:
     """silence_s, silence_factor: a rank that says nothing for so long, and for so many times the mean length of the
-    phase it is in, hangs; first_s is the limit for a phase that has never ended yet (imports, compilers, packing).
-    restarts: how often all may start again without a step more than before. slow: a rank whose own time a step is
+    phase it is in, hangs; first_s is the limit for a phase that has never ended yet (imports, compilers, packing). One that
+    a signal stopped (SIGSTOP) does not go on by itself: stopped_s is enough. restarts: how often all may start again without a step more than before. slow: a rank whose own time a step is
     this many times the median of all ranks, over `window` steps, is a straggler."""
 
     silence_s: float = 5.0
     silence_factor: float = 10.0
     first_s: float = 300.0
+    stopped_s: float = 2.0
     restarts: int = 3
     slow: float = 1.5
     window: int = 20
@@ -58,8 +59,9 @@ class Watchdog:
                 self._seen[rank] = (told, now)
             phase = PHASES[int(self._beats.read(rank, "phase"))]
             seconds = now - self._seen[rank][1]
-            if seconds > self._limits.silence(self._beats, phase):
-                late.append(Silent(rank, seconds, phase, process_state(pid) in "Tt"))
+            is_stopped = seconds > self._limits.stopped_s and process_state(pid) == "T"
+            if is_stopped or seconds > self._limits.silence(self._beats, phase):
+                late.append(Silent(rank, seconds, phase, is_stopped))
         return min(late, key=lambda one: (not one.stopped, -one.seconds), default=None)
 
 

@@ -47,6 +47,8 @@ CAUSES: dict[Kind, tuple[str, ...]] = {
 }
 """The incidents by which a fault of each kind is found."""
 _POLL_S = 0.05
+_NO_FULL_DISK = 0.9
+"""Of the steps: later the last checkpoint might be the one that does not fit, and that one rightly ends the run."""
 C = TypeVar("C", bound=LoopConfig)
 
 
@@ -143,7 +145,7 @@ def chaos(
         lap = folder / f"lap-{result.laps}"
         StageOutput(lap).clear()
         began = time.monotonic()
-        out = StageOutput(lap, seed, threads, watch=lambda look: watch("", look), mesh=mesh)
+        out = StageOutput(lap, seed, threads, watch=lambda look: injector.looked(look), mesh=mesh)
         with Injector(out, waiting, result, watch) as injector:
             supervise(function, config, settings, inputs, out, limits, started=injector.started)
         result.wall_s += time.monotonic() - began
@@ -165,12 +167,17 @@ class Injector:
     """Puts faults into the ranks of one lap from a thread beside the supervisor; `waiting` are those that are left."""
 
     def __init__(
-        self, out: StageOutput, faults: Sequence[Planned], result: Result, watch: Callable[[str, None], None]
+        self,
+        out: StageOutput,
+        faults: Sequence[Planned],
+        result: Result,
+        watch: Callable[[str, Progress | None], None],
     ) -> None:
         self.waiting = list(faults)
         self._out, self._result, self._watch = out, result, watch
         self._beats: Heartbeats | None = None
         self._pids: dict[int, int] = {}
+        self._share = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._error: BaseException | None = None
@@ -188,6 +195,11 @@ class Injector:
     def started(self, beats: Heartbeats, pids: dict[int, int]) -> None:
         """The supervisor started ranks (again)."""
         self._beats, self._pids = beats, pids
+
+    def looked(self, look: Progress) -> None:
+        """The stage went on."""
+        self._share = look.done / max(1.0, look.total)
+        self._watch("", look)
 
     def _run(self) -> None:
         try:
@@ -210,6 +222,8 @@ class Injector:
         if self._beats is None or not self._beats.read(0, "first_at"):
             return False
         if kind == "truncate" and len(checkpoint.steps(self._out.state)) < 2:
+            return False
+        if kind == "disk" and self._share > _NO_FULL_DISK:
             return False
         return PHASES[int(self._beats.read(0, "phase"))] == "step"
 
