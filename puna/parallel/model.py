@@ -204,7 +204,7 @@ class ParallelModel:
         shards = self.world.sizes.pipeline
         if isinstance(parameter, DTensor):
             for size, placement in zip(parameter.device_mesh.shape, parameter.placements):
-                shards *= size if placement.is_shard() else 1
+                shards *= 1 if placement.is_replicate() else size
         if ".experts." in name:
             shards *= self.world.sizes.experts
         return self.world.sizes.world_size // shards

@@ -20,7 +20,7 @@ from puna.model import LlamaConfig, Routing
 from puna.parallel.mesh import BATCH, SUMMED, World
 from puna.parallel.model import ParallelModel
 from puna.parallel.part import Head, Part
-from puna.parallel.vocabulary import vocabulary_loss
+from puna.parallel.vocabulary import divided_loss_sums
 from puna.pretrain.experts import ExpertLoad, ExpertsConfig, balance_loss
 from puna.pretrain.loader import IGNORED, Batch
 from puna.pretrain.loop import Backward, Together
@@ -164,17 +164,10 @@ def _head(world: World, config: LossConfig) -> Head:
     def head(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         if world.sizes.tensor == 1:
             objective, sums = loss_sums(hidden, weight, targets, config)
-            return torch.stack([objective, *sums.values()])
-        learned = targets != IGNORED
-        found = vocabulary_loss(
-            hidden[learned],
-            weight,
-            targets[learned],
-            world.along("tensor").get_group(),
-            config.z_weight,
-            config.chunk_tokens,
-        )
-        return torch.stack(found if config.z_weight else found[:2])
+        else:
+            group = world.along("tensor").get_group()
+            objective, sums = divided_loss_sums(hidden, weight, targets, group, config.z_weight, config.chunk_tokens)
+        return torch.stack([objective, *sums.values()])
 
     return head
 
