@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from puna.base.config import Mesh
 from puna.base.errors import ConfigError
 from puna.model import LlamaConfig, Routing
+from puna.parallel.context import ContextShare
 from puna.parallel.mesh import BATCH, SUMMED, World
 from puna.parallel.model import ParallelModel
 from puna.parallel.part import Head, Part
@@ -125,18 +126,18 @@ class Divided:
     def _route(self, part: Part) -> None:
         """Ask a part's experts what one process' are asked, and add their balance loss to the objective."""
         config, world = self._experts, self.world
-        over_context = _as_it_is if world.sizes.context == 1 else context_sum(world)
+        share = ContextShare(world.along("context").get_group()) if world.sizes.context > 1 else None
 
         def routing_of(documents: Tensor) -> Routing:
-            return Routing(documents >= 0, config.capacity_factor, summed=over_context)
+            return Routing(documents >= 0, config.capacity_factor, share=share)
 
         def auxiliary(routing: Routing, targets: Tensor) -> Tensor:
             load = self._loads.setdefault(part.numbers.start, ExpertLoad())
             load.add(routing)
-            num_targets = world.summed((targets != IGNORED).sum(), "context")
-            losses = torch.stack([balance_loss(routed) for routed in routing.layers]).sum()
-            balance = losses / self.parallel.config.layers * num_targets
-            self._balance += balance.detach() / world.sizes.context
+            losses = torch.stack([balance_loss(routed, share) for routed in routing.layers]).sum()
+            # Of the targets that this rank has: those of a divided row add up to all of its micro-batch.
+            balance = losses / self.parallel.config.layers * (targets != IGNORED).sum()
+            self._balance += balance.detach()
             return config.balance_weight * balance
 
         part.routing_of, part.auxiliary = routing_of, auxiliary
@@ -148,7 +149,7 @@ class Divided:
         whole = ExpertLoad()
         for part in self.parallel.parts:
             whole.put(part.numbers, self._loads[part.numbers.start], self.parallel.config.layers)
-        whole.sum_over(lambda value: self.world.summed(value, *SUMMED, "pipeline"))
+        whole.add_up(lambda value: self.world.summed(value, *SUMMED, "pipeline"))
         if self._experts.bias_rate:
             layers = {number: layer for part in self.parallel.parts for number, layer in part.layers.items()}
             whole.move_biases_of(
@@ -170,13 +171,6 @@ def _head(world: World, config: LossConfig) -> Head:
         return torch.stack([objective, *sums.values()])
 
     return head
-
-
-def _as_it_is(value: Tensor) -> Tensor:
-    return value
-
-
-def context_sum(world: World) -> None: ...
 
 
 def _filled(rows: Batch, count: int) -> Batch:
