@@ -4,7 +4,7 @@ N tokens, D model width, E experts, k experts a token.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -36,7 +36,6 @@ class Share(Protocol):
         """The inverse: the part of [B, T, ...] that is this process's."""
 
 
-@dataclass
 class Routing:
     """What a training pass asks of the experts, and in `layers` what each of them reports, in order.
 
@@ -46,10 +45,10 @@ class Routing:
     rows; capacity is then that of all of them. What `layers` report is of this process's tokens.
     """
 
-    counted: Tensor
-    capacity_factor: float = 0.0
-    layers: list[Routed] = field(default_factory=list)
-    share: Share | None = None
+    def __init__(self, counted: Tensor, capacity_factor: float = 0.0, share: Share | None = None) -> None:
+        self.counted, self.capacity_factor, self.share = counted, capacity_factor, share
+        # In a plain object: FSDP hands each layer a copy of a dataclass, and what that one is told is lost.
+        self.layers: list[Routed] = []
 
     def admit(self, probabilities: Tensor, chosen: Tensor) -> Tensor:
         """[N, k], true for choices that are computed. First choices go before second ones, then by place."""

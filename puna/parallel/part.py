@@ -42,7 +42,7 @@ class Part(nn.Module):
         self.scale = 1.0
         """What the objective is multiplied with."""
         self.auxiliary: Callable[[Routing, Tensor], Tensor] | None = None
-        """(what the routers of this part's layers report, targets [B, T]) -> what is added to the objective for them."""
+        """(what the routers of this part's layers report, targets [B, T]) -> what is added to the objective."""
 
     def forward(self, x: Tensor, positions: Tensor, documents: Tensor, targets: Tensor, row: Tensor) -> Tensor:
         """Hidden states [B, T, D], or of the last part what the head makes of them, [1, S].

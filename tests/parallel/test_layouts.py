@@ -18,7 +18,7 @@ from puna.pretrain.loss import LossConfig
 from puna.pretrain.objective import pretraining
 from tests.parallel.ranks import Ranks
 
-T, ROWS, MICRO = 32, 8, 2
+T, ROWS, MICRO = 32, 16, 2
 
 
 def config_of(**changes: Any) -> LlamaConfig:
