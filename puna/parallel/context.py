@@ -76,6 +76,46 @@ class ContextCache:
         return keys, values
 
 
+class ContextShare:
+    """The `Share` of a rank: what the routing of experts asks of a micro-batch whose rows are divided.
+
+    A loss of what `total` gives, on each rank with the targets it has as its weight, has the gradient of the undivided
+    one if those of the ranks are summed: all of them add to every rank's part.
+    """
+
+    def __init__(self, group: dist.ProcessGroup | None = None) -> None:
+        self._group = group
+
+    def total(self, sums: Tensor) -> Tensor:
+        """Added up over the ranks; gradients too."""
+        return _Total.apply(sums, self._group)
+
+    def whole(self, part: Tensor) -> Tensor:
+        """`gathered_rows` of the group."""
+        return gathered_rows(part, self._group)
+
+    def own(self, whole: Tensor) -> Tensor:
+        """`own_chunks` of the rank."""
+        return own_chunks(whole, dist.get_rank(self._group), dist.get_world_size(self._group))
+
+
+class _Total(torch.autograd.Function):
+    """All-reduce; backward the same, for every rank's loss hangs on every part."""
+
+    @staticmethod
+    def forward(ctx: Any, sums: Tensor, group: dist.ProcessGroup | None) -> Tensor:
+        ctx.group = group
+        total = sums.clone()
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
+        slope = slopes[0].contiguous().clone()
+        dist.all_reduce(slope, group=ctx.group)
+        return slope, None
+
+
 class _GatheredRows(torch.autograd.Function):
     """All-gather; backward a reduce-scatter that sums in fp32 at least, for every rank's loss hangs on every key."""
 

@@ -31,7 +31,7 @@ def shard(part: Part, world: World, compute: torch.dtype) -> None:
         experts = [module for module in layer.modules() if isinstance(module, Experts)]
         for one in experts if world.sizes.experts > 1 else []:
             fully_shard(
-                one.experts,
+                list(one.experts.children()),
                 mesh=_ranks(world, "data", "context"),
                 mp_policy=policy,
                 reshard_after_forward=world.sizes.reshard,

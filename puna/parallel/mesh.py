@@ -66,6 +66,7 @@ class World:
 
     def along(self, *names: str) -> DeviceMesh:
         """The ranks that differ from this one along these dimensions alone, as one row."""
+        names = tuple(sorted(names, key=DIMENSIONS.index))
         found = self._rows.get(names)
         if found is None:
             part = self.grid[names]

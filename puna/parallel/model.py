@@ -105,11 +105,14 @@ class ParallelModel:
         for part in self.parts:
             part.scale = scale
         if self.pipeline is not None:
-            sums = self.pipeline.run(len(batch.tokens) // micro_batch, fields, backward)
+            pass_ = self.pipeline.learn if backward else self.pipeline.measure
+            sums = pass_(len(batch.tokens) // micro_batch, fields)
         else:
             sums = self._run_whole(fields, micro_batch, backward)
         if backward:
             self._sum_gradients()
+        else:
+            self._give_back()
         if sums is None:
             sums = torch.zeros(self._num_sums, device=self.world.device)
         return self.world.summed(sums, *SUMMED, "pipeline")
@@ -187,6 +190,13 @@ class ParallelModel:
             assert grad is not None
             dist.all_reduce(local(grad), group=self._twins)
 
+    def _give_back(self) -> None:
+        """Give gathered weights back: a backward pass does it, and without one they would stay."""
+        for part in self.parts:
+            for module in part.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()
+
     @torch.no_grad()
     def _put_in(self, values: Iterable[tuple[str, Tensor]]) -> None:
         """Give every parameter its share of the whole tensor of its name."""
@@ -204,7 +214,7 @@ class ParallelModel:
         shards = self.world.sizes.pipeline
         if isinstance(parameter, DTensor):
             for size, placement in zip(parameter.device_mesh.shape, parameter.placements):
-                shards *= size if placement.is_shard() else 1
+                shards *= 1 if placement.is_replicate() else size
         if ".experts." in name:
             shards *= self.world.sizes.experts
         return self.world.sizes.world_size // shards

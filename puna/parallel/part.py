@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor, Partial, Replicate
 from puna.model import Llama
 from puna.model.attention import AttentionContext, KVCache
 from puna.model.feed_forward import Routing
+from puna.model.llama import Layer
 from puna.model.rope import rope_tables
 
 Head = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -33,7 +34,7 @@ class Part(nn.Module):
         self.head, self.cache_of = head, cache_of
         self.frequencies = model.frequencies
         self.embedding = model.embedding if is_first or (is_last and model.output is None) else None
-        self.layers = nn.ModuleDict({str(number): layer_of(model, number) for number in numbers})
+        self.layers = nn.ModuleDict({str(number): layers_of(model)[number] for number in numbers})
         self.norm = model.norm if is_last else None
         self.output = model.output if is_last else None
         self.routing_of: Callable[[Tensor], Routing] | None = None
@@ -41,7 +42,7 @@ class Part(nn.Module):
         self.scale = 1.0
         """What the objective is multiplied with."""
         self.auxiliary: Callable[[Routing, Tensor], Tensor] | None = None
-        """(what the routers of this part's layers report, targets [B, T]) -> what is added to the objective for them."""
+        """(what the routers of this part's layers report, targets [B, T]) -> what is added to the objective."""
 
     def forward(self, x: Tensor, positions: Tensor, documents: Tensor, targets: Tensor, row: Tensor) -> Tensor:
         """Hidden states [B, T, D], or of the last part what the head makes of them, [1, S].
@@ -79,9 +80,11 @@ class Part(nn.Module):
         return self.embedding.weight
 
 
-def layer_of(model: Llama, number: int) -> nn.Module:
-    """The layer with this number, whether the model has all of them (a list) or some (by number)."""
-    return model.layers[str(number)] if isinstance(model.layers, nn.ModuleDict) else model.layers[number]  # type: ignore[index]
+def layers_of(model: Llama) -> dict[int, Layer]:
+    """A model's layers by number, whether it has all of them (a list) or some (by number)."""
+    layers = model.layers
+    named = layers.items() if isinstance(layers, nn.ModuleDict) else enumerate(layers)
+    return {int(number): layer for number, layer in named}
 
 
 def whole(x: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 """Pipeline parallelism: layers over ranks, several parts of them a rank if the schedule wants (Narayanan 2021)."""
 
 import itertools
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage
 from torch.distributed.pipelining.schedules import (
@@ -18,6 +18,7 @@ from torch.distributed.pipelining.schedules import (
     ScheduleLoopedBFS,
 )
 
+from puna.base.errors import ConfigError
 from puna.parallel.mesh import World
 from puna.parallel.part import Part
 
@@ -58,27 +59,49 @@ class Pipeline:
         self._schedules: dict[tuple[int, ...], PipelineScheduleSingle | PipelineScheduleMulti] = {}
         self._sums: list[Tensor] = []
 
-    def run(self, num_micro: int, fields: dict[str, Tensor], backward: bool) -> Tensor | None:
-        """All micro-batches of `fields` [B, T]: tokens, positions, documents, targets, row (see Part).
+    def learn(self, num_micro: int, fields: dict[str, Tensor]) -> Tensor | None:
+        """Forward and backward passes of all micro-batches of `fields` [B, T], by the names of Part's arguments.
 
         The sum of what the head returned, [S], on the rank with the last stage; None on the others.
         """
         tokens = fields["tokens"]
-        schedule = self._schedule(num_micro, len(tokens) // num_micro, tokens.shape[1], backward)
+        schedule = self._schedule(num_micro, len(tokens) // num_micro, tokens.shape[1])
         arguments = [tokens] if any(part.is_first for part in self.parts.values()) else []
-        is_last = any(part.is_last for part in self.parts.values())
         named: dict[str, Any] = {name: value for name, value in fields.items() if name != "tokens"}
         self._sums.clear()
-        run: Callable[..., Any] = schedule.step if backward else schedule.eval
-        run(*arguments, target=fields["targets"] if is_last else None, losses=[], **named)
+        is_last = any(part.is_last for part in self.parts.values())
+        schedule.step(*arguments, target=fields["targets"] if is_last else None, losses=[], **named)
         return torch.stack(self._sums).sum(0) if is_last else None
 
-    def _schedule(
-        self, num_micro: int, rows: int, tokens: int, backward: bool
-    ) -> PipelineScheduleSingle | PipelineScheduleMulti:
-        key = (num_micro, rows, tokens, backward)
+    @torch.no_grad()
+    def measure(self, num_micro: int, fields: dict[str, Tensor]) -> Tensor | None:
+        """As `learn`, forward alone: each micro-batch from stage to stage. No schedule is made for it, since torch's
+        own way to do it loses the gradients that FSDP has."""
+        group, sizes, total = self.world.along("pipeline").get_group(), self.world.sizes, None
+        columns = [fields[name].chunk(num_micro) for name in ("tokens", "positions", "documents", "targets", "row")]
+        for tokens, *others in zip(*columns):
+            rows, length = tokens.shape
+            for number, part in sorted(self.parts.items()):
+                x = tokens
+                if not part.is_first:
+                    x = torch.empty(rows, length // sizes.tensor, self._dim, dtype=self._dtype, device=tokens.device)
+                    dist.recv(x, group=group, group_src=(number - 1) % sizes.pipeline)
+                x = part(x, *others)
+                if part.is_last:
+                    total = x[0] if total is None else total + x[0]
+                else:
+                    dist.send(x.contiguous(), group=group, group_dst=(number + 1) % sizes.pipeline)
+        return total
+
+    def _schedule(self, num_micro: int, rows: int, tokens: int) -> PipelineScheduleSingle | PipelineScheduleMulti:
+        key = (num_micro, rows, tokens)
         if key not in self._schedules:
             sizes, name = self.world.sizes, self.world.sizes.schedule
+            if num_micro < sizes.pipeline or (name in _SEVERAL and num_micro % sizes.pipeline):
+                raise ConfigError(
+                    f"micro_batch: expected {sizes.pipeline} micro-batches of a rank's rows, or a multiple, for the "
+                    f"pipeline, came {num_micro} of {rows} rows; make micro_batch smaller or batch_rows larger"
+                )
             tokens_of = partial(torch.empty, rows, tokens, dtype=torch.int64, device="meta")
             hidden = partial(
                 torch.empty,

@@ -21,6 +21,7 @@ from torch.distributed.tensor.parallel.style import ParallelStyle
 from puna.model import Llama
 from puna.model.feed_forward import Experts
 from puna.model.llama import Layer
+from puna.parallel.part import layers_of
 
 _TOKENS = Shard(1)
 
@@ -33,8 +34,7 @@ def divide_tensors(model: Llama, ranks: DeviceMesh) -> None:
         "output": ColwiseParallel(),
     }
     parallelize_module(model, ranks, {name: style for name, style in plan.items() if getattr(model, name) is not None})
-    for layer in model.layers.values() if isinstance(model.layers, nn.ModuleDict) else model.layers:
-        assert isinstance(layer, Layer)
+    for layer in layers_of(model).values():
         _divide_layer(layer, ranks)
 
 

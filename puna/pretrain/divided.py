@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from puna.base.config import Mesh
 from puna.base.errors import ConfigError
 from puna.model import LlamaConfig, Routing
+from puna.parallel.context import ContextShare
 from puna.parallel.mesh import BATCH, SUMMED, World
 from puna.parallel.model import ParallelModel
 from puna.parallel.part import Head, Part
-from puna.parallel.vocabulary import vocabulary_loss
+from puna.parallel.vocabulary import divided_loss_sums
 from puna.pretrain.experts import ExpertLoad, ExpertsConfig, balance_loss
 from puna.pretrain.loader import IGNORED, Batch
 from puna.pretrain.loop import Backward, Together
@@ -125,18 +126,18 @@ class Divided:
     def _route(self, part: Part) -> None:
         """Ask a part's experts what one process' are asked, and add their balance loss to the objective."""
         config, world = self._experts, self.world
-        over_context = _as_it_is if world.sizes.context == 1 else context_sum(world)
+        share = ContextShare(world.along("context").get_group()) if world.sizes.context > 1 else None
 
         def routing_of(documents: Tensor) -> Routing:
-            return Routing(documents >= 0, config.capacity_factor, summed=over_context)
+            return Routing(documents >= 0, config.capacity_factor, share=share)
 
         def auxiliary(routing: Routing, targets: Tensor) -> Tensor:
             load = self._loads.setdefault(part.numbers.start, ExpertLoad())
             load.add(routing)
-            num_targets = world.summed((targets != IGNORED).sum(), "context")
-            losses = torch.stack([balance_loss(routed) for routed in routing.layers]).sum()
-            balance = losses / self.parallel.config.layers * num_targets
-            self._balance += balance.detach() / world.sizes.context
+            losses = torch.stack([balance_loss(routed, share) for routed in routing.layers]).sum()
+            # Of the targets that this rank has: those of a divided row add up to all of its micro-batch.
+            balance = losses / self.parallel.config.layers * (targets != IGNORED).sum()
+            self._balance += balance.detach()
             return config.balance_weight * balance
 
         part.routing_of, part.auxiliary = routing_of, auxiliary
@@ -148,7 +149,7 @@ class Divided:
         whole = ExpertLoad()
         for part in self.parallel.parts:
             whole.put(part.numbers, self._loads[part.numbers.start], self.parallel.config.layers)
-        whole.sum_over(lambda value: self.world.summed(value, *SUMMED, "pipeline"))
+        whole.add_up(lambda value: self.world.summed(value, *SUMMED, "pipeline"))
         if self._experts.bias_rate:
             layers = {number: layer for part in self.parallel.parts for number, layer in part.layers.items()}
             whole.move_biases_of(
@@ -164,26 +165,12 @@ def _head(world: World, config: LossConfig) -> Head:
     def head(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         if world.sizes.tensor == 1:
             objective, sums = loss_sums(hidden, weight, targets, config)
-            return torch.stack([objective, *sums.values()])
-        learned = targets != IGNORED
-        found = vocabulary_loss(
-            hidden[learned],
-            weight,
-            targets[learned],
-            world.along("tensor").get_group(),
-            config.z_weight,
-            config.chunk_tokens,
-        )
-        return torch.stack(found if config.z_weight else found[:2])
+        else:
+            group = world.along("tensor").get_group()
+            objective, sums = divided_loss_sums(hidden, weight, targets, group, config.z_weight, config.chunk_tokens)
+        return torch.stack([objective, *sums.values()])
 
     return head
-
-
-def _as_it_is(value: Tensor) -> Tensor:
-    return value
-
-
-def context_sum(world: World) -> None: ...
 
 
 def _filled(rows: Batch, count: int) -> Batch:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from puna.base.config import Config
 from puna.model import Llama, Routing
-from puna.model.feed_forward import Experts, Routed
+from puna.model.feed_forward import Experts, Routed, Share
 
 
 class ExpertsConfig(Config):
@@ -30,14 +30,19 @@ class ExpertsConfig(Config):
     capacity_factor: float = Field(default=0.0, ge=0)
 
 
-def balance_loss(routed: Routed) -> Tensor:
+def balance_loss(routed: Routed, share: Share | None = None) -> Tensor:
     """E * sum over experts of (share of tokens that chose it) * (its mean probability): Fedus 2021, eq. 4 to 6.
 
-    With k choices a token the shares sum to k, and k is the value of an even load.
+    With k choices a token the shares sum to k, and k is the value of an even load. share: that of `Routing`, if other
+    processes have tokens of the same micro-batch; the loss is then that of all of them, on each.
     """
     num_experts = routed.probabilities.shape[1]
-    shares = _counts(routed) / max(1, len(routed.chosen))
-    return num_experts * (shares * routed.probabilities.mean(0)).sum()
+    probabilities = routed.probabilities.sum(0)
+    sums = torch.cat((_counts(routed), probabilities, probabilities.new_tensor([len(routed.chosen)])))
+    if share is not None:
+        sums = share.total(sums)
+    chosen, probable = (sums[:-1] / sums[-1].clamp(min=1)).chunk(2)
+    return num_experts * (chosen * probable).sum()
 
 
 class ExpertLoad:
@@ -60,10 +65,10 @@ class ExpertLoad:
         self._counts[list(numbers)] = part._counts
         self._num_dropped += part._num_dropped
 
-    def sum_over(self, summed: Callable[[Tensor], Tensor]) -> None:
-        """Add up what several processes have counted."""
-        self._counts = summed(self._counts)
-        self._num_dropped = int(summed(self._counts.new_tensor(float(self._num_dropped))).item())
+    def add_up(self, total: Callable[[Tensor], Tensor]) -> None:
+        """Make it that of every process that has a part of the batch; `total` adds a tensor up over them."""
+        self._counts = total(self._counts)
+        self._num_dropped = int(total(torch.tensor(self._num_dropped, device=self._counts.device)))
 
     def row(self) -> dict[str, float]:
         """`expert_load`: the busiest expert's load by the mean, of the worst layer; `dropped`: share of choices."""
