@@ -8,7 +8,8 @@ PunaError
 │   ├── LockedError       another process writes the same run
 │   └── DiskFullError     there is no room for what is asked
 ├── StoppedError          another program asked to end (SIGTERM), and what was done is kept; exits 143
-└── RunError              the input was right and the run failed (a diverged loss); exits 1
+├── RunError              the input was right and the run failed (a diverged loss); exits 1
+└── MachineError          this machine or process erred, and the same command may well succeed; exits 1
 
 A message says what was expected, what came, and what to do.
 """
@@ -54,3 +55,7 @@ class StoppedError(PunaError):
 
 class RunError(PunaError):
     """The input was right, the run failed."""
+
+
+class MachineError(PunaError):
+    """A machine or a process erred; a supervisor starts again."""

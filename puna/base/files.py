@@ -91,13 +91,24 @@ def refusing_full_disk(path: Path, num_bytes: int = 0) -> Iterator[None]:
     except PunaError:
         raise
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or shutil.disk_usage(_existing(path)).free < num_bytes:
+        if _is_full(error) or shutil.disk_usage(_existing(path)).free < num_bytes:
             raise DiskFullError(
                 f"the disk of {path.parent} is full: free some space (`puna gc` lists what nothing needs) "
                 "and run the same command again; finished work is kept"
             ) from error
         raise
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, is the system's word that nothing more fits: disk, quota or limit."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        inner = [one for one, _ in getattr(error, "failures", {}).values()]  # of a distributed checkpoint
+        if any(_is_full(one) for one in inner if isinstance(one, BaseException)):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _existing(path: Path) -> Path:

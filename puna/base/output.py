@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from puna.base.config import Mesh
-from puna.base.errors import DataError
+from puna.base.errors import DataError, DiskFullError
 from puna.base.files import files_below, read_json, refusing_full_disk, sha256_file, sync_file, sync_folder, write_json
 
 _HEARTBEAT_S = 2.0
@@ -44,6 +44,26 @@ class Unit:
 
     path: Path
     info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Share:
+    """An output as other processes of this machine open it: `seconds` were spent on it at the monotonic time `at`."""
+
+    partial: Path
+    seed: int
+    threads: int
+    workers: int
+    mesh: Mesh
+    attempt: int
+    seconds: float
+    at: float
+    restarts: int = 0
+
+    def open(self, writes: bool, watch: Callable[[Progress], None] | None = None) -> "StageOutput":
+        """The output, of the one process that writes or one that takes part."""
+        given = (self.partial, self.seed, self.threads, self.workers, watch, self.mesh, writes)
+        return StageOutput(*given, share=self)
 
 
 class Inputs:
@@ -95,6 +115,7 @@ class StageOutput:
         watch: Callable[[Progress], None] | None = None,
         mesh: Mesh | None = None,
         writes: bool = True,
+        share: "Share | None" = None,
     ):
         self.path = partial / "files"
         self.state = partial / "state"
@@ -110,7 +131,28 @@ class StageOutput:
         self._records = self._recover() if writes else {}
         self._seconds_before, self.attempt = self._last_heartbeat()
         self._started = self._beaten = time.monotonic()
+        self.restarts, self._shared = 0, share is not None  # whose owner writes the heartbeats
+        """How often a supervisor started this attempt again."""
+        if share:
+            self.attempt, self.restarts = share.attempt, share.restarts
+            self._seconds_before, self._started = share.seconds, share.at
         self._beat({})
+
+    def share(self) -> "Share":
+        """What other processes need to go on with this output while this one waits; `take` ends it."""
+        given = (self._partial, self.seed, self.threads, self.workers, self.mesh, self.attempt)
+        return Share(*given, self.seconds, time.monotonic())
+
+    def given(self) -> dict[str, Any]:
+        """What `take` takes, from the process that made the output."""
+        return {"metrics": self.metrics, "scores": self.scores, "panels": self.panels}
+
+    def take(self, given: dict[str, Any]) -> None:
+        """Take over what another process made of this output."""
+        self.metrics |= given["metrics"]
+        self.scores += given["scores"]
+        self.panels += given["panels"]
+        self._records = self._recover()
 
     @property
     def seconds(self) -> float:
@@ -160,7 +202,8 @@ class StageOutput:
         if self._watch:
             self._watch(look)
         if time.monotonic() - self._beaten > _HEARTBEAT_S:
-            self._beat({"done": done, "total": total, "unit": unit, "metrics": metrics})
+            with contextlib.suppress(DiskFullError):  # nobody reads it but `puna status`: no reason to end
+                self._beat({"done": done, "total": total, "unit": unit, "metrics": metrics})
 
     def metric(self, **values: float) -> None:
         """Numbers for the manifest, the report and `puna status`."""
@@ -209,7 +252,7 @@ class StageOutput:
 
     def _beat(self, look: dict[str, Any]) -> None:
         self._beaten = time.monotonic()
-        if self.writes:
+        if self.writes and not self._shared:
             beat = {"seconds": self.seconds, "attempt": self.attempt, **look}
             write_json(self._partial / "heartbeat.json", beat)
 

@@ -11,7 +11,7 @@ import typer
 
 from puna import __version__
 from puna.base.errors import PunaError
-from puna.cli import machine, models, plan, recipes, runs, scaling, tokenizer
+from puna.cli import chaos, machine, models, plan, recipes, runs, scaling, tokenizer
 
 app = typer.Typer(
     name="puna",
@@ -30,6 +30,7 @@ for verb in (
     recipes.run,
     plan.plan,
     recipes.pretrain,
+    chaos.chaos,
     recipes.sft,
     recipes.reward,
     recipes.dpo,

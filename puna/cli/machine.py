@@ -1,6 +1,7 @@
 """The verb on this machine: `doctor`."""
 
 import json
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -14,8 +15,10 @@ def doctor(json_: JsonOption = False) -> None:
     Example: puna doctor
     """
     from puna.base.doctor import examine
+    from puna.parallel.preflight import judge, measure
 
-    found = examine()
+    bad = [one.line() for one in judge([measure(Path.cwd())]) if not one.is_good]
+    found = {**examine(), "preflight": "; ".join(bad) or "fit to train"}
     if json_:
         print(json.dumps(found))
         return

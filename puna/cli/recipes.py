@@ -220,11 +220,16 @@ def run_one(recipe: Recipe, folder: Path, replica: bool, quiet: bool = False) ->
 
 def _run_until_kind(path: Path, set_: list[str], out: Path | None, kind: str) -> None:
     recipe = load_recipe(path, parse_settings(set_), None)
+    _run_until(recipe, stage_of_kind(recipe, kind, path), out)
+
+
+def stage_of_kind(recipe: Recipe, kind: str, path: Path) -> str:
+    """The name of a recipe's last stage of a kind. Raises ConfigError if there is none."""
     names = [name for name, spec in recipe.stages.items() if spec.kind == kind]
     if not names:
         raise ConfigError(f"{path}: expected a stage of kind {kind}, came {', '.join(recipe.stages)}")
     last = [name for name in names if not round_of(name)] or names  # a round may train with the same kind again
-    _run_until(recipe, last[-1], out)
+    return last[-1]
 
 
 def _run_until(recipe: Recipe, stage: str, out: Path | None) -> None:

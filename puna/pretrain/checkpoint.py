@@ -39,7 +39,7 @@ def save(folder: Path, step: int, tensors: dict[str, Any], state: dict[str, Any]
         shutil.rmtree(final, ignore_errors=True)
         os.rename(temp, final)
         sync_folder(folder)
-    for old in _steps(folder)[:-_KEPT]:
+    for old in steps(folder)[:-_KEPT]:
         shutil.rmtree(folder / f"step-{old}", ignore_errors=True)
     return final
 
@@ -49,7 +49,7 @@ def load(folder: Path, tensors: dict[str, Any], below: int | None = None) -> tup
 
     below: take one of an earlier step than this.
     """
-    for step in reversed(_steps(folder)):
+    for step in reversed(steps(folder)):
         if below is not None and step >= below:
             continue
         path = folder / f"step-{step}"
@@ -78,7 +78,8 @@ def _one_process() -> Iterator[None]:
         yield
 
 
-def _steps(folder: Path) -> list[int]:
+def steps(folder: Path) -> list[int]:
+    """Steps of the checkpoints of a folder, the oldest first, whole or not."""
     matches = (_NAME.match(path.name) for path in folder.glob("step-*"))
     return sorted(int(match[1]) for match in matches if match)
 

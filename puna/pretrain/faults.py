@@ -19,12 +19,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from puna.base.config import Config
+from puna.base.config import Config, Hardware
 from puna.base.output import StageOutput
 from puna.base.records import write_jsonl
 
@@ -32,19 +32,36 @@ INCIDENTS = "incidents.jsonl"
 _FEWEST = 20
 """Steps before which nobody knows what gradients are usual."""
 
-Cause = Literal["interrupted", "not a number", "gradient spike"]
-Action = Literal["resumed", "computed again", "passed over", "rolled back"]
+Cause = Literal[
+    # What the loop finds,
+    *("interrupted", "preempted", "not a number", "gradient spike", "flipped bit", "damaged checkpoint", "full disk"),
+    # and what a supervisor does.
+    *("killed", "crashed", "hung", "frozen", "straggler"),
+]
+Action = Literal[
+    *("resumed", "computed again", "passed over", "rolled back", "restored", "used the one before", "went on"),
+    *("started again", "named"),
+]
 
 
 class FaultConfig(Config):
     """spike: gradients this many times their median norm over the last `window` steps count as a fault (0: none do, and
     only what is no number is one). skips: batches in a row that may be passed over before the run goes back to its last
-    checkpoint; rollbacks: how often it may."""
+    checkpoint; rollbacks: how often it may. seal_every: after so many steps weights and optimizer are hashed, to be
+    compared before the next one uses them (0: never). supervised: train in a process of its own that is started again
+    when it dies or hangs; where several train it is always so. failure_s: mean time between failures, for
+    `checkpoint_interval_s: auto` (0: as often as Llama 3's machines). preflight: where several train, compare the nodes
+    before the first step, and put bad ones in quarantine; spares: slots of this machine that take their place."""
 
     spike: float = Field(default=0.0, ge=0)
     window: int = Field(default=100, ge=_FEWEST)
     skips: int = Field(default=3, ge=0)
     rollbacks: int = Field(default=2, ge=0)
+    seal_every: Annotated[int, Hardware] = Field(default=1, ge=0)
+    supervised: Annotated[bool, Hardware] = False
+    failure_s: Annotated[float, Hardware] = Field(default=0.0, ge=0)
+    preflight: Annotated[bool, Hardware] = False
+    spares: Annotated[int, Hardware] = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,11 @@ class Incident:
     attempt: int
     at: str
 
+    @classmethod
+    def now(cls, step: int, cause: Cause, action: Action, lost_s: float, detail: str, attempt: int) -> "Incident":
+        """One that happens at this moment."""
+        return cls(step, cause, action, lost_s, detail, attempt, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+
 
 class Faults:
     """The incidents of one run, and the steps that it passes over for good."""
@@ -66,21 +88,26 @@ class Faults:
     def __init__(self, config: FaultConfig, out: StageOutput) -> None:
         self.config, self._out, self._path = config, out, out.state / INCIDENTS
         self.incidents = [Incident(**row) for row in _whole_rows(self._path, out.writes)]
+        self._unwritten: list[Incident] = []
         self.passed = {one.step for one in self.incidents if one.action == "passed over"}
 
     def add(self, step: int, cause: Cause, action: Action, lost_s: float, detail: str = "") -> None:
         """Write an incident down, for good."""
-        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        one = Incident(step, cause, action, lost_s, detail, self._out.attempt, at)
+        one = Incident.now(step, cause, action, lost_s, detail, self._out.attempt)
         self.incidents.append(one)
         if action == "passed over":
             self.passed.add(step)
         if not self._out.writes:
             return
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(one)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._unwritten.append(one)
+        self.write()
+
+    def write(self) -> None:
+        """Write down what could not be before."""
+        with contextlib.suppress(OSError):  # a full disk: with the next one, or at the end
+            while self._unwritten:
+                append_incident(self._path, self._unwritten[0])
+                del self._unwritten[0]
 
     def cause(self, row: Mapping[str, float], log: list[dict[str, float]]) -> Cause | None:
         """Why nothing should be learned from a step with this loss and gradient norm; None if it is sound."""
@@ -99,8 +126,10 @@ class Faults:
 
     def finish(self) -> None:
         """Put the incidents beside the manifest and into the report: by cause, and how much of the time counted."""
-        if not self.incidents or not self._out.writes:
+        if not self._out.writes or not (self.incidents or self._path.exists()):
             return
+        # A supervisor adds to the file too.
+        self.incidents = [Incident(**row) for row in _whole_rows(self._path, mend=False)] + self._unwritten
         # Beside the manifest and not one of the artifact's files: those are the same however often a run was killed.
         write_jsonl(self._out.path / INCIDENTS, [asdict(one) for one in self.incidents])
         lost = collections.Counter[tuple[str, str]]()
@@ -112,6 +141,14 @@ class Faults:
         rows = [[*key, count, f"{lost[key]:.1f} s"] for key, count in sorted(counts.items())]
         title = f"Incidents, effective training time {effective:.1%}"
         self._out.panel("table", title, columns=["cause", "what was done", "times", "lost"], rows=rows)
+
+
+def append_incident(path: Path, incident: Incident) -> None:
+    """Add a line to a file of incidents, for good."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(incident)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class Held:

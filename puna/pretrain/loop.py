@@ -9,37 +9,43 @@ threads), because a batch is a pure function of the step and everything else is 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from puna.base.config import Hardware
-from puna.base.errors import RunError, StoppedError
+from puna.base.errors import DiskFullError, MachineError, RunError, StoppedError
 from puna.base.machine import prepare_machine
 from puna.base.output import StageOutput
+from puna.parallel.heartbeat import Pulse
 from puna.pretrain import checkpoint
 from puna.pretrain.average import Average
-from puna.pretrain.faults import FaultConfig, Faults, Held, told_to_stop
+from puna.pretrain.faults import Cause, FaultConfig, Faults, Held, told_to_stop
+from puna.pretrain.interval import Interval
 from puna.pretrain.loader import Batch
 from puna.pretrain.loss import cross_entropy_sum
 from puna.pretrain.optim import Optimizer, OptimizerConfig
+from puna.pretrain.orders import disturbed, flip_if_ordered
 from puna.pretrain.schedule import factor
+from puna.pretrain.seal import Seal
 
 
 class LoopConfig(OptimizerConfig):
     """How the loop runs. `micro_batch` rows go through the model at once; gradients do not depend on it (1e-6).
 
     average_share: of the steps, at the end, whose weights are averaged; the mean is what comes out (0: the last ones).
+    checkpoint_interval_s: or "auto": what loses least, by the measured cost of a checkpoint and `faults.failure_s`.
     """
 
     micro_batch: int = Field(default=8, ge=1)
     faults: FaultConfig = Field(default_factory=FaultConfig)
     average_share: float = Field(default=0.0, ge=0, le=1)
-    checkpoint_interval_s: Annotated[float, Hardware] = Field(default=30.0, ge=0)
+    checkpoint_interval_s: Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], Hardware] = 30.0
 
 
+_MOST_FLIPS = 3
 B = TypeVar("B")
 Backward = Callable[[nn.Module, B], dict[str, float]]
 """Adds a batch's gradients to the model and returns what to log of it: `loss`, `targets` and what else is measured."""
@@ -97,19 +103,25 @@ def train(
         average, unaveraged = Average(model), num_steps - max(1, round(config.average_share * num_steps))
         state["average"] = average.mean
     faults, before = Faults(config.faults, out), out.seconds
-    step, log = _resumed(out, state, faults, num_steps, before)
+    pulse, seal = Pulse.of_environment(), Seal(state, config.faults.seal_every)
+    interval = Interval(config.checkpoint_interval_s, config.faults.failure_s, out.mesh.world_size)
+    backward = disturbed(backward, pulse)
+    step, log = _resumed(out, state, faults, seal, num_steps, before)
     first, started = step, time.monotonic()
-    saved, learned, bad = started, 0, 0
+    learned, bad = 0, 0
     validations = {round((i + 1) * num_steps / num_validations) for i in range(num_validations)}
     with told_to_stop() as stop:
         while step < num_steps:
+            pulse.enter("step", step)
             row = None
             if step not in faults.passed:
                 lr = config.lr * factor(config.schedule, step, num_steps)
-                row = _sound_step(model, optimizer, batch_at(step), lr, config, backward, faults, step, log, together)
+                steady = (config, backward, faults, step, log, together, seal)
+                row, is_flipped = _sound_step(model, optimizer, batch_at(step), lr, *steady)
                 bad = 0 if row else bad + 1
-                if bad > config.faults.skips:
-                    step, log = _rolled_back(out, state, faults, step)
+                if is_flipped or bad > config.faults.skips:
+                    go_back = _restored if is_flipped else _rolled_back
+                    step, log = go_back(out, state, faults, seal, step)
                     bad = 0
                     continue
             step += 1
@@ -117,10 +129,13 @@ def train(
                 average.add(step - unaveraged)
                 if step == num_steps:
                     average.put()
+            seal.take(step)
+            flip_if_ordered(model, pulse)
             if row is not None:
                 learned += int(row["targets"])
                 log.append({"step": step, "tokens": (log[-1]["tokens"] if log else 0) + row["targets"], **row})
             if validate and step in validations and log:
+                pulse.enter("validation")
                 log[-1]["validation"] = validate(model)
                 if check:
                     check(log, num_steps)
@@ -128,38 +143,108 @@ def train(
             rate = learned / (time.monotonic() - started)
             out.progress(step, num_steps, "steps", **shown, tokens_per_s=round(rate))
             is_stopped = together.agree(stop.is_set())
-            is_due = together.agree(time.monotonic() - saved >= config.checkpoint_interval_s) or is_stopped
+            is_due = together.agree(interval.is_due()) or is_stopped
             # While batches are passed over the weights may be what is wrong: no checkpoint is made of them.
             if is_due and row is not None and step % boundary == 0 and step < num_steps:
-                checkpoint.save(out.state, step, state, {"log": log, "seconds": out.seconds})
-                saved = time.monotonic()
+                kept = {"log": log, "seconds": out.seconds, "is_stopped": is_stopped}
+                is_saved = _saved(out, step, state, kept, faults, seal, pulse, interval)
                 if is_stopped:
-                    raise StoppedError(
-                        f"asked to stop: saved after step {step} of {num_steps}; the same command goes on"
-                    )
+                    how = f"saved after step {step} of {num_steps}" if is_saved else "the last checkpoint stands"
+                    raise StoppedError(f"asked to stop: {how}; the same command goes on")
     if not log:
         why = faults.incidents[-1].detail
         raise RunError(f"none of the {num_steps} steps could be learned from: {why}; lower lr or look at the data")
     if num_steps > first:
         out.metric(tokens_per_s=learned / (time.monotonic() - started))
-        checkpoint.save(out.state, num_steps, state, {"log": log, "seconds": out.seconds})
+        if together.agree(seal.is_broken()):
+            faults.add(num_steps, "flipped bit", "restored", 0.0, "after the last step")
+            raise MachineError("weights changed in memory after the last step; the same command goes on")
+        with pulse.saving(num_steps):
+            checkpoint.save(out.state, num_steps, state, {"log": log, "seconds": out.seconds, **_sealed(out, seal)})
+    pulse.enter("ending", num_steps)
     faults.finish()
     return log
 
 
+def _saved(
+    out: StageOutput,
+    step: int,
+    state: dict[str, Any],
+    kept: dict[str, Any],
+    faults: Faults,
+    seal: Seal,
+    pulse: Pulse,
+    interval: Interval,
+) -> bool:
+    """Write a checkpoint if there is room; if not, the one before stands and the next interval tries again."""
+    began = time.monotonic()
+    try:
+        with pulse.saving(step):
+            checkpoint.save(out.state, step, state, {**kept, **_sealed(out, seal)})
+    except DiskFullError as error:
+        faults.add(step, "full disk", "went on", time.monotonic() - began, str(error))
+        return False
+    finally:
+        interval.saved(time.monotonic() - began)
+    faults.write()
+    return True
+
+
+def _loaded(
+    out: StageOutput, state: dict[str, Any], faults: Faults, seal: Seal, below: int | None = None
+) -> tuple[int, dict[str, Any]] | None:
+    """The newest checkpoint that is whole and whose weights are those that were sealed; damaged ones are incidents."""
+    while True:
+        there = checkpoint.steps(out.state)
+        found = checkpoint.load(out.state, state, below)
+        damaged = sorted(set(there) - set(checkpoint.steps(out.state)))
+        is_sound = found is None or out.mesh.world_size > 1 or found[1].get("seal") in (None, str(seal.value()))
+        if found and not is_sound:
+            damaged.append(found[0])
+            below = found[0]
+        for one in damaged:
+            faults.add(one, "damaged checkpoint", "used the one before", 0.0)
+        if is_sound:
+            return found
+
+
+def _sealed(out: StageOutput, seal: Seal) -> dict[str, str]:
+    """What a checkpoint keeps of the seal: of one process alone, as another layout divides tensors otherwise."""
+    return {"seal": str(seal.taken)} if out.mesh.world_size == 1 else {}
+
+
 def _resumed(
-    out: StageOutput, state: dict[str, Any], faults: Faults, num_steps: int, seconds: float
+    out: StageOutput, state: dict[str, Any], faults: Faults, seal: Seal, num_steps: int, seconds: float
 ) -> tuple[int, list[dict[str, float]]]:
     """The step to go on from, and the log so far: those of the newest checkpoint."""
-    found = checkpoint.load(out.state, state)
+    found = _loaded(out, state, faults, seal)
     step, kept = found or (0, {"log": []})
-    if out.attempt > 1 and step < num_steps:
-        faults.add(step, "interrupted", "resumed", max(0.0, seconds - kept.get("seconds", 0.0)))
+    if out.attempt > 1 and not out.restarts and step < num_steps:
+        cause: Cause = "preempted" if kept.get("is_stopped") else "interrupted"
+        faults.add(step, cause, "resumed", max(0.0, seconds - kept.get("seconds", 0.0)))
+    seal.take(step)
     return step, kept["log"]
 
 
+def _restored(
+    out: StageOutput, state: dict[str, Any], faults: Faults, seal: Seal, step: int
+) -> tuple[int, list[dict[str, float]]]:
+    """As `_resumed`, after a bit that flipped in memory: nothing is passed over."""
+    found = _loaded(out, state, faults, seal)
+    if found is None:
+        faults.add(0, "flipped bit", "restored", 0.0, f"before step {step}")
+        raise MachineError(f"step {step}: weights or optimizer changed in memory, and there is no checkpoint yet")
+    faults.add(found[0], "flipped bit", "restored", max(0.0, out.seconds - found[1]["seconds"]), f"before step {step}")
+    if sum(one.cause == "flipped bit" and one.step == found[0] for one in faults.incidents) > _MOST_FLIPS:
+        raise RunError(
+            f"step {step}: memory changed {_MOST_FLIPS + 1} times after step {found[0]}; use another machine"
+        )
+    seal.take(found[0])
+    return found[0], found[1]["log"]
+
+
 def _rolled_back(
-    out: StageOutput, state: dict[str, Any], faults: Faults, step: int
+    out: StageOutput, state: dict[str, Any], faults: Faults, seal: Seal, step: int
 ) -> tuple[int, list[dict[str, float]]]:
     """As `_resumed`, after steps that could not be learned from; a checkpoint that led here again is not used twice."""
     last = faults.incidents[-1]
@@ -167,11 +252,12 @@ def _rolled_back(
     if faults.rollbacks >= faults.config.rollbacks:
         raise RunError(message)
     used = [one.step for one in faults.incidents if one.action == "rolled back"]
-    found = checkpoint.load(out.state, state, below=used[-1] if used else None)
+    found = _loaded(out, state, faults, seal, below=used[-1] if used else None)
     if found is None:
         raise RunError(message)
     lost = max(0.0, out.seconds - found[1].get("seconds", 0.0))
     faults.add(found[0], last.cause, "rolled back", lost, f"from step {step}")
+    seal.take(found[0])
     return found[0], found[1]["log"]
 
 
@@ -186,23 +272,29 @@ def _sound_step(
     step: int,
     log: list[dict[str, float]],
     together: Together,
-) -> dict[str, float] | None:
-    """One optimizer step over a batch; None, and nothing learned, if twice its gradients cannot be right."""
+    seal: Seal,
+) -> tuple[dict[str, float] | None, bool]:
+    """One optimizer step over a batch; None, and nothing learned, if twice its gradients cannot be right, or (True) if
+    weights or optimizer are not what the last step left."""
     started, first, held = time.monotonic(), None, Held(model)
     while True:
         row = gradients(model, batch, config, backward, together)
+        if together.agree(seal.is_broken()):
+            model.zero_grad(set_to_none=True)
+            held.put_back()
+            return None, True
         cause = faults.cause(row, log)
         if cause is None:
             if first:
                 faults.add(step, first, "computed again", time.monotonic() - started)
             optimizer.step(lr)
-            return {**row, "lr": lr}
+            return {**row, "lr": lr}, False
         model.zero_grad(set_to_none=True)
         held.put_back()
         if first:
             detail = f"the loss is {row['loss']}, the gradient norm {row['grad_norm']:.3g}"
             faults.add(step, cause, "passed over", time.monotonic() - started, detail)
-            return None
+            return None, False
         first = cause
 
 

@@ -23,6 +23,7 @@ from puna.model import Llama, LlamaConfig, load_model, save_model
 from puna.model.config import PRESETS, before_long_context, shrunk
 from puna.model.llama import drawn_weights
 from puna.model.upcycling import upcycled
+from puna.parallel.preflight import preflight
 from puna.pretrain import checkpoint
 from puna.pretrain.divided import Divided, world_of
 from puna.pretrain.experts import ExpertsConfig
@@ -35,6 +36,7 @@ from puna.pretrain.mix.plan import read_copies
 from puna.pretrain.mix.sequences import CorpusSequences, check_enough
 from puna.pretrain.objective import dense_loss, pretraining
 from puna.pretrain.steps import Steps, check_ramp
+from puna.pretrain.supervise import is_supervised, supervise
 from puna.pretrain.text import Text
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import INDEX_FILE
@@ -121,6 +123,14 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
     optimizer); `dense`, one whose feed-forward parts the experts begin as; for `loss.keep` below 1 `reference`, the one
     that chooses tokens; all of them have the same tokenizer. And `forecast`, of the held-out loss of this very run.
     """
+    if is_supervised(config.faults, out):
+        supervise("puna.pretrain.run:train_base", config, config.faults, inputs, out)
+    else:
+        train_base(config, inputs, out)
+
+
+def train_base(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
+    """What `run` does, in this process: alone, or as one of the ranks that all call it."""
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
     folders = token_folders(inputs.many("tokens"))
     corpus = Corpus(folders, "train", tokenizer.fingerprint)
@@ -180,6 +190,8 @@ def _learn_together(
         raise ConfigError("mesh: expected one process with the input reference, came more; selection needs one")
     steps, first = config.steps(), _first_values(config, inputs, shape, out.seed)
     with world_of(out.mesh) as world:
+        if config.faults.preflight:
+            preflight(out.state, out.state)
         for size in set(steps.rows):
             world.own(range(size))
         settings = (config.row_tokens, config.micro_batch, config.loss, config.experts)

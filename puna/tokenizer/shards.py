@@ -20,7 +20,7 @@ import pydantic
 
 from puna.base.config import Config, Hardware
 from puna.base.errors import ArtifactError, ConfigError, DataError
-from puna.base.files import read_json, write_json
+from puna.base.files import read_json, sha256_file, write_json
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_documents
 from puna.base.rng import hash64
@@ -99,17 +99,24 @@ class TokenShards:
         self.num_tokens: int = self.index["num_tokens"]
         self.num_documents: int = self.index["num_documents"]
         counts = [shard["num_documents"] for shard in self.index["shards"]]
+        self._checked: set[int] = set()
         self._first = np.cumsum([0, *counts])
 
     def __len__(self) -> int:
         return self.num_documents
 
     def document(self, number: int) -> np.ndarray:
-        """Ids of document `number`, bos and eos included, as a view of the mapped file (uint16 or uint32)."""
+        """Ids of document `number`, bos and eos included, as a view of the mapped file (uint16 or uint32).
+
+        Raises ArtifactError naming the shard if it is read for the first time and its checksum is another.
+        """
         if not 0 <= number < self.num_documents:
             raise IndexError(f"expected a document below {self.num_documents}, came {number}")
         shard = int(np.searchsorted(self._first, number, side="right")) - 1
         tokens, offsets = self.shards[shard]
+        if shard not in self._checked:
+            self._check(self.index["shards"][shard])
+            self._checked.add(shard)
         at = number - int(self._first[shard])
         return tokens[offsets[at] : offsets[at + 1]]
 
@@ -157,6 +164,16 @@ class TokenShards:
         if len(offsets) != shard["num_documents"] + 1 or offsets[-1] != shard["num_tokens"]:
             raise ArtifactError(f"{self.folder / shard['docs']} is damaged: its offsets do not fit {shard['tokens']}")
         return tokens, offsets
+
+    def _check(self, shard: dict[str, Any]) -> None:
+        """Compare a shard with its checksums: bad data would be learned without a word."""
+        for name in ("tokens", "docs"):
+            path, expected = self.folder / shard[name], shard.get(f"{name}_sha256")
+            if expected and sha256_file(path) != expected:
+                raise ArtifactError(
+                    f"{path} is damaged: expected the bytes that were written (SHA-256 {expected[:12]}), came others; "
+                    "delete it and run the tokens stage again"
+                )
 
 
 def _write_part(

@@ -1,6 +1,7 @@
 """Faults put into a run on purpose: what comes out is what would have come without, or without the batch at fault."""
 
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from puna.base.errors import RunError, StoppedError
+from puna.base.errors import DiskFullError, MachineError, RunError, StoppedError
 from puna.base.output import Progress, StageOutput
 from puna.base.records import read_jsonl
 from puna.model import Llama, LlamaConfig
@@ -21,6 +22,7 @@ from puna.pretrain.loop import Backward, LoopConfig, train, train_step
 from puna.pretrain.loss import LossConfig
 from puna.pretrain.objective import pretraining
 from puna.pretrain.optim import Optimizer
+from puna.pretrain.orders import flip_bit
 from puna.pretrain.schedule import factor
 from tests.pretrain.test_loop import VOCABULARY, Stopped, _config, _loader, _weights
 
@@ -130,7 +132,7 @@ def test_killed_behind_a_passed_batch_it_is_passed_over_again(tmp_path: Path, st
 
 
 def test_weights_that_went_wrong_are_gone_back_from(tmp_path: Path) -> None:
-    """A bit that flips in the weights makes every batch look bad; the checkpoints are of before."""
+    """What no seal has seen makes every batch look bad; the checkpoints are of before."""
     model, out, flips = model_of(), StageOutput(tmp_path), [5]
     plain = learn()
 
@@ -140,7 +142,7 @@ def test_weights_that_went_wrong_are_gone_back_from(tmp_path: Path) -> None:
             next(model.parameters()).data[0, 0] = float("nan")
         return _loader().batch(step)
 
-    train(model, batch_at, NUM_STEPS, _config(faults={"skips": 2}), out, plain)
+    train(model, batch_at, NUM_STEPS, _config(faults={"skips": 2, "seal_every": 0}), out, plain)
     assert_same(model, without({5, 6, 7}, model_of(), _config()))
     passed = [(step, "not a number", "passed over") for step in (5, 6, 7)]
     assert incidents(out) == [*passed, (5, "not a number", "rolled back")]
@@ -184,8 +186,125 @@ def test_asked_to_stop_it_saves_and_goes_on_later(tmp_path: Path) -> None:
     out = StageOutput(tmp_path / "run")
     seen: list[int] = []
     train(resumed, lambda step: (seen.append(step), _loader().batch(step))[1], NUM_STEPS, config, out, plain)
-    assert seen[0] == 5 and incidents(out) == [(5, "interrupted", "resumed")]
+    assert seen[0] == 5 and incidents(out) == [(5, "preempted", "resumed")]
     assert_same(resumed, _weights(whole))
+
+
+class Flipping:
+    """A backward pass during which bits of the memory of weights or optimizer flip, each once, at these steps."""
+
+    def __init__(self, *steps: int) -> None:
+        self.left, self.step, self.seen = list(steps), -1, list[int]()
+
+    def batch_at(self, step: int) -> Batch:
+        self.step = step
+        self.seen.append(step)
+        return _loader().batch(step)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> dict[str, float]:
+        row = learn()(model, batch)
+        if self.step in self.left:
+            self.left.remove(self.step)
+            flip_bit(next(model.parameters()).data, seed=self.step)
+        return row
+
+
+@pytest.mark.parametrize("steps", [(5,), (3, 3, 9), (11,)])
+def test_a_bit_that_flips_in_the_weights_leaves_no_trace(tmp_path: Path, steps: tuple[int, ...]) -> None:
+    model, out, flipping = model_of(), StageOutput(tmp_path), Flipping(*steps)
+    train(model, flipping.batch_at, NUM_STEPS, _config(), out, flipping)
+    assert_same(model, without(set(), model_of(), _config()))
+    assert incidents(out) == [(step, "flipped bit", "restored") for step in steps]
+
+
+def test_a_bit_that_flips_before_a_checkpoint_is_written_spoils_that_alone(tmp_path: Path) -> None:
+    """What is saved has other weights than were sealed: it is passed over when the run goes back."""
+    model, out = model_of(), StageOutput(tmp_path)
+    flips = [6]
+
+    def validate(model: nn.Module) -> float:
+        if flips and out_steps() == flips[0]:
+            flips.pop()
+            flip_bit(next(model.parameters()).data, seed=3)
+        return 0.0
+
+    def out_steps() -> int:
+        return len(seen)
+
+    seen: list[int] = []
+    batch_at = lambda step: (seen.append(step), _loader().batch(step))[1]  # noqa: E731
+    train(model, batch_at, NUM_STEPS, _config(), out, learn(), validate=validate, num_validations=NUM_STEPS)
+    assert_same(model, without(set(), model_of(), _config()))
+    assert incidents(out) == [(6, "damaged checkpoint", "used the one before"), (5, "flipped bit", "restored")]
+
+
+def test_a_bit_that_flips_after_the_last_step_ends_the_run_which_goes_on_from_the_last_checkpoint(
+    tmp_path: Path,
+) -> None:
+    def validate(model: nn.Module) -> float:
+        flip_bit(next(model.parameters()).data, seed=3)
+        return 0.0
+
+    with pytest.raises(MachineError, match="after the last step; the same command goes on"):
+        train(
+            model_of(),
+            _loader().batch,
+            NUM_STEPS,
+            _config(),
+            StageOutput(tmp_path),
+            learn(),
+            validate,
+            num_validations=1,
+        )
+    model = model_of()
+    train(model, _loader().batch, NUM_STEPS, _config(), StageOutput(tmp_path), learn())
+    assert_same(model, without(set(), model_of(), _config()))
+
+
+def test_a_bit_that_flips_before_there_is_a_checkpoint_asks_for_a_fresh_start(tmp_path: Path) -> None:
+    flipping, config = Flipping(2), _config(checkpoint_interval_s=1e9)
+    with pytest.raises(MachineError, match="step 2: weights or optimizer changed in memory"):
+        train(model_of(), flipping.batch_at, NUM_STEPS, config, StageOutput(tmp_path), flipping)
+
+
+def test_memory_that_errs_again_and_again_ends_the_run(tmp_path: Path) -> None:
+    flipping = Flipping(4, 4, 4, 4, 4)
+    with pytest.raises(RunError, match="memory changed 4 times after step 4; use another machine"):
+        train(model_of(), flipping.batch_at, NUM_STEPS, _config(), StageOutput(tmp_path), flipping)
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk_is_tried_again(tmp_path: Path) -> None:
+    """The kernel refuses the writes; the last one, which the model needs, may not fail."""
+    model, out, seen = model_of(), StageOutput(tmp_path), list[set[int]]()
+
+    def batch_at(step: int) -> Batch:
+        limit = 1 if 3 <= step < 6 else resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        seen.append({int(path.name.removeprefix("step-")) for path in (tmp_path / "state").glob("step-*")})
+        return _loader().batch(step)
+
+    try:
+        train(model, batch_at, NUM_STEPS, _config(), out, learn())
+        assert seen[3:8] == [{2, 3}, {2, 3}, {2, 3}, {2, 3}, {3, 7}]
+        assert incidents(out) == [(step, "full disk", "went on") for step in (4, 5, 6)]
+        assert_same(model, without(set(), model_of(), _config()))
+        other = StageOutput(tmp_path / "other")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        with pytest.raises(DiskFullError, match="is full: free some space"):
+            train(model_of(), _loader().batch, NUM_STEPS, _config(), other, learn())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def test_a_damaged_checkpoint_is_an_incident(tmp_path: Path) -> None:
+    train(model_of(), _loader().batch, 6, _config(), StageOutput(tmp_path), learn())
+    victim = max((tmp_path / "state/step-6").iterdir(), key=lambda path: path.stat().st_size)
+    os.truncate(victim, victim.stat().st_size // 2)
+    model, out = model_of(), StageOutput(tmp_path)
+    train(model, _loader().batch, NUM_STEPS, _config(), out, learn())
+    found = incidents(out)
+    assert found == [(6, "damaged checkpoint", "used the one before"), (5, "interrupted", "resumed")]
+    assert_same(model, without(set(), model_of(), _config()))
 
 
 def test_a_run_without_incidents_says_nothing(tmp_path: Path) -> None:

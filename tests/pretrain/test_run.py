@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from puna.base.config import validate
+from puna.base.config import Mesh, validate
 from puna.base.errors import ConfigError, DataError
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_jsonl, write_documents
@@ -221,3 +221,13 @@ def test_an_unknown_preset_or_scale_is_told_in_one_line(shape: dict[str, Any], m
     with pytest.raises(ConfigError, match=message) as error:
         validate(PretrainConfig, {"model": shape}, "pretrain")
     assert "\n" not in str(error.value)
+
+
+def test_a_mesh_of_two_processes_is_started_by_the_stage_itself(inputs: dict[str, Path], tmp_path: Path) -> None:
+    alone = pretrained(inputs, tmp_path / "alone")
+    both = StageOutput(tmp_path / "both", seed=5, mesh=Mesh(data=2, threads=1))
+    given = Inputs({name: inputs[name] for name in ("tokens", "tokenizer")})
+    run(PretrainConfig(**{**LOOP, "model": SHAPE}), given, both)
+    assert both.records().keys() == alone.records().keys()
+    assert both.metrics["final_loss"] == pytest.approx(alone.metrics["final_loss"], rel=1e-4)
+    assert both.panels[-1]["title"] == "Pretraining loss"

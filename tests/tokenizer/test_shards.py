@@ -147,3 +147,15 @@ def test_labels_are_kept_beside_the_tokens(tokenizer, tmp_path):
         ConfigError, match="labels: expected label columns or keys of meta of the documents, came 'size'"
     ):
         run(TokensConfig(labels=("size",)), given, StageOutput(tmp_path / "wrong"))
+
+
+def test_a_shard_whose_checksum_fails_is_named_when_it_is_first_read(make):
+    folder = make("out").path / "train"
+    path = folder / "tokens-00000.bin"
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-2] + bytes([sound[-2] ^ 1, sound[-1]]))  # one bit, and the same length
+    shards = TokenShards(folder)
+    with pytest.raises(ArtifactError, match=r"tokens-00000\.bin is damaged: expected the bytes that were written"):
+        shards.document(0)
+    path.write_bytes(sound)
+    assert TokenShards(folder).document(0)[0] == shards.document(0)[0]
