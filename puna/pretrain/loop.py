@@ -18,8 +18,8 @@ from puna.base.config import Hardware
 from puna.base.errors import RunError, StoppedError
 from puna.base.machine import prepare_machine
 from puna.base.output import StageOutput
-from puna.pretrain import checkpoint
 from puna.pretrain.average import Average
+from puna.pretrain.checkpoint import Checkpoints
 from puna.pretrain.faults import FaultConfig, Faults, Held, told_to_stop
 from puna.pretrain.loader import Batch
 from puna.pretrain.loss import cross_entropy_sum
@@ -31,12 +31,17 @@ class LoopConfig(OptimizerConfig):
     """How the loop runs. `micro_batch` rows go through the model at once; gradients do not depend on it (1e-6).
 
     average_share: of the steps, at the end, whose weights are averaged; the mean is what comes out (0: the last ones).
+    checkpoints_kept: so many of the newest stay; those after multiples of checkpoint_every_steps stay for good, also
+    beside the finished artifact. checkpoint_in_background: written while training goes on, from a copy in memory.
     """
 
     micro_batch: int = Field(default=8, ge=1)
     faults: FaultConfig = Field(default_factory=FaultConfig)
     average_share: float = Field(default=0.0, ge=0, le=1)
     checkpoint_interval_s: Annotated[float, Hardware] = Field(default=30.0, ge=0)
+    checkpoints_kept: Annotated[int, Hardware] = Field(default=2, ge=1)
+    checkpoint_every_steps: Annotated[int, Hardware] = Field(default=0, ge=0)
+    checkpoint_in_background: Annotated[bool, Hardware] = True
 
 
 B = TypeVar("B")
@@ -77,11 +82,13 @@ def train(
         average, unaveraged = Average(model), num_steps - max(1, round(config.average_share * num_steps))
         state["average"] = average.mean
     faults, before = Faults(config.faults, out), out.seconds
-    step, log = _resumed(out, state, faults, num_steps, before)
+    settings = (config.checkpoints_kept, config.checkpoint_every_steps, config.checkpoint_in_background)
+    checkpoints = Checkpoints(out.state, *settings)
+    step, log = _resumed(checkpoints, out, state, faults, num_steps, before)
     first, started = step, time.monotonic()
     saved, learned, bad = started, 0, 0
     validations = {round((i + 1) * num_steps / num_validations) for i in range(num_validations)}
-    with told_to_stop() as stop:
+    with checkpoints, told_to_stop() as stop:
         while step < num_steps:
             row = None
             if step not in faults.passed:
@@ -89,7 +96,7 @@ def train(
                 row = _sound_step(model, optimizer, batch_at(step), lr, config, backward, faults, step, log)
                 bad = 0 if row else bad + 1
                 if bad > config.faults.skips:
-                    step, log = _rolled_back(out, state, faults, step)
+                    step, log = _rolled_back(checkpoints, out, state, faults, step)
                     bad = 0
                     continue
             step += 1
@@ -108,29 +115,32 @@ def train(
             rate = learned / (time.monotonic() - started)
             out.progress(step, num_steps, "steps", **shown, tokens_per_s=round(rate))
             is_due = time.monotonic() - saved >= config.checkpoint_interval_s or stop.is_set()
+            is_due = is_due or (config.checkpoint_every_steps > 0 and step % config.checkpoint_every_steps == 0)
             # While batches are passed over the weights may be what is wrong: no checkpoint is made of them.
             if is_due and row is not None and step % boundary == 0 and step < num_steps:
-                checkpoint.save(out.state, step, state, {"log": log, "seconds": out.seconds})
+                checkpoints.save(step, state, {"log": log, "seconds": out.seconds})
                 saved = time.monotonic()
                 if stop.is_set():
+                    checkpoints.wait()
                     raise StoppedError(
                         f"asked to stop: saved after step {step} of {num_steps}; the same command goes on"
                     )
-    if not log:
-        why = faults.incidents[-1].detail
-        raise RunError(f"none of the {num_steps} steps could be learned from: {why}; lower lr or look at the data")
-    if num_steps > first:
-        out.metric(tokens_per_s=learned / (time.monotonic() - started))
-        checkpoint.save(out.state, num_steps, state, {"log": log, "seconds": out.seconds})
+        if not log:
+            why = faults.incidents[-1].detail
+            raise RunError(f"none of the {num_steps} steps could be learned from: {why}; lower lr or look at the data")
+        if num_steps > first:
+            out.metric(tokens_per_s=learned / (time.monotonic() - started))
+            checkpoints.save(num_steps, state, {"log": log, "seconds": out.seconds})
+        checkpoints.hand_over(out.path / "checkpoints")
     faults.finish()
     return log
 
 
 def _resumed(
-    out: StageOutput, state: dict[str, Any], faults: Faults, num_steps: int, seconds: float
+    checkpoints: Checkpoints, out: StageOutput, state: dict[str, Any], faults: Faults, num_steps: int, seconds: float
 ) -> tuple[int, list[dict[str, float]]]:
     """The step to go on from, and the log so far: those of the newest checkpoint."""
-    found = checkpoint.load(out.state, state)
+    found = checkpoints.load(state)
     step, kept = found or (0, {"log": []})
     if out.attempt > 1 and step < num_steps:
         faults.add(step, "interrupted", "resumed", max(0.0, seconds - kept.get("seconds", 0.0)))
@@ -138,7 +148,7 @@ def _resumed(
 
 
 def _rolled_back(
-    out: StageOutput, state: dict[str, Any], faults: Faults, step: int
+    checkpoints: Checkpoints, out: StageOutput, state: dict[str, Any], faults: Faults, step: int
 ) -> tuple[int, list[dict[str, float]]]:
     """As `_resumed`, after steps that could not be learned from; a checkpoint that led here again is not used twice."""
     last = faults.incidents[-1]
@@ -146,7 +156,7 @@ def _rolled_back(
     if faults.rollbacks >= faults.config.rollbacks:
         raise RunError(message)
     used = [one.step for one in faults.incidents if one.action == "rolled back"]
-    found = checkpoint.load(out.state, state, below=used[-1] if used else None)
+    found = checkpoints.load(state, below=used[-1] if used else None)
     if found is None:
         raise RunError(message)
     lost = max(0.0, out.seconds - found[1].get("seconds", 0.0))
