@@ -150,7 +150,8 @@ class Checkpoints:
             try:
                 dcp.save(tensors, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
             except CheckpointException as error:  # a BaseException: nothing that looks for an Exception would see it
-                raise OSError(f"the checkpoint of step {step} could not be written: {error}") from error
+                failures = "; ".join(f"rank {rank}: {one[0]}" for rank, one in error.failures.items())
+                raise OSError(f"the checkpoint of step {step} could not be written: {failures or error}") from error
             names = [file.name for file in files_below(temp)]
             return {name: sha256_file(temp / name) for name in names if _writer(name) == self._rank}
 

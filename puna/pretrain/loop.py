@@ -25,6 +25,8 @@ from puna.pretrain.loader import Batch
 from puna.pretrain.loss import cross_entropy_sum
 from puna.pretrain.optim import Optimizer, OptimizerConfig
 from puna.pretrain.schedule import factor
+from puna.pretrain.speed import Speed, Work
+from puna.pretrain.trackers import Name, Trackers
 
 
 class LoopConfig(OptimizerConfig):
@@ -33,6 +35,7 @@ class LoopConfig(OptimizerConfig):
     average_share: of the steps, at the end, whose weights are averaged; the mean is what comes out (0: the last ones).
     checkpoints_kept: so many of the newest stay; those after multiples of checkpoint_every_steps stay for good, also
     beside the finished artifact. checkpoint_in_background: written while training goes on, from a copy in memory.
+    track: where else the log is written (trackers.py).
     """
 
     micro_batch: int = Field(default=8, ge=1)
@@ -42,8 +45,11 @@ class LoopConfig(OptimizerConfig):
     checkpoints_kept: Annotated[int, Hardware] = Field(default=2, ge=1)
     checkpoint_every_steps: Annotated[int, Hardware] = Field(default=0, ge=0)
     checkpoint_in_background: Annotated[bool, Hardware] = True
+    track: Annotated[list[Name], Hardware] = Field(default_factory=list)
 
 
+SCORE = "score/"
+"""What the names of scores begin with in a row."""
 B = TypeVar("B")
 Backward = Callable[[nn.Module, B], dict[str, float]]
 """Adds a batch's gradients to the model and returns what to log of it: `loss`, `targets` and what else is measured."""
@@ -63,6 +69,9 @@ def train(
     boundary: int = 1,
     show: tuple[str, ...] = ("loss",),
     check: Callable[[list[dict[str, float]], int], None] | None = None,
+    work: Work | None = None,
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    num_evaluations: int = 0,
 ) -> list[dict[str, float]]:
     """Train `model` in place for `num_steps` batches and return the log, one row a step.
 
@@ -70,9 +79,10 @@ def train(
     Checkpoints are written after multiples of `boundary` steps only: where a batch is made by the model itself (PPO),
     a resumed run must begin with a fresh one. `show`: what of a row the live view shows. `check` is given the log and
     the number of steps after each validation, and may end the run by raising. With `average_share` the last validation
-    is of the mean, those before it of the weights as they are. A step that cannot be right is computed again, passed
-    over or gone back before (`faults`, see faults.py); it has no row. Raises RunError if that does not help, and
-    StoppedError after SIGTERM: the last checkpoint stands.
+    is of the mean, those before it of the weights as they are. `work` is for measuring MFU. What `evaluate` gives,
+    at `num_evaluations` steps, is in the rows of these, as score/NAME. A step that cannot be right is computed again,
+    passed over or gone back before (`faults`, see faults.py); it has no row. Raises RunError if that does not help,
+    and StoppedError after SIGTERM: the last checkpoint stands.
     """
     prepare_machine(out.threads)
     optimizer = Optimizer(model, config)
@@ -85,10 +95,10 @@ def train(
     settings = (config.checkpoints_kept, config.checkpoint_every_steps, config.checkpoint_in_background)
     checkpoints = Checkpoints(out.state, *settings)
     step, log = _resumed(checkpoints, out, state, faults, num_steps, before)
-    first, started = step, time.monotonic()
-    saved, learned, bad = started, 0, 0
-    validations = {round((i + 1) * num_steps / num_validations) for i in range(num_validations)}
-    with checkpoints, told_to_stop() as stop:
+    first, saved, bad = step, time.monotonic(), 0
+    speed = Speed(model, out, work, num_steps)
+    validations, evaluations = _spread(num_validations, num_steps), _spread(num_evaluations, num_steps)
+    with checkpoints, Trackers(config.track, out, log) as trackers, told_to_stop() as stop:
         while step < num_steps:
             row = None
             if step not in faults.passed:
@@ -105,15 +115,18 @@ def train(
                 if step == num_steps:
                     average.put()
             if row is not None:
-                learned += int(row["targets"])
+                speed.add(step - 1, row["targets"])
                 log.append({"step": step, "tokens": (log[-1]["tokens"] if log else 0) + row["targets"], **row})
             if validate and step in validations and log:
                 log[-1]["validation"] = validate(model)
                 if check:
                     check(log, num_steps)
+            if evaluate and step in evaluations and log:
+                log[-1] |= {f"{SCORE}{name}": value for name, value in evaluate(model).items()}
+            if row is not None:
+                trackers.add(log[-1])
             shown = {name: round(log[-1][name], 3) for name in show if log and name in log[-1]}
-            rate = learned / (time.monotonic() - started)
-            out.progress(step, num_steps, "steps", **shown, tokens_per_s=round(rate))
+            out.progress(step, num_steps, "steps", **shown, **speed.now())
             is_due = time.monotonic() - saved >= config.checkpoint_interval_s or stop.is_set()
             is_due = is_due or (config.checkpoint_every_steps > 0 and step % config.checkpoint_every_steps == 0)
             # While batches are passed over the weights may be what is wrong: no checkpoint is made of them.
@@ -128,12 +141,17 @@ def train(
         if not log:
             why = faults.incidents[-1].detail
             raise RunError(f"none of the {num_steps} steps could be learned from: {why}; lower lr or look at the data")
+        speed.finish()
         if num_steps > first:
-            out.metric(tokens_per_s=learned / (time.monotonic() - started))
             checkpoints.save(num_steps, state, {"log": log, "seconds": out.seconds})
         checkpoints.hand_over(out.path / "checkpoints")
     faults.finish()
     return log
+
+
+def _spread(times: int, num_steps: int) -> set[int]:
+    """So many steps, evenly over the run, the last one among them."""
+    return {round((i + 1) * num_steps / times) for i in range(times)}
 
 
 def _resumed(
@@ -264,3 +282,15 @@ def loss_panel(log: list[dict[str, float]], title: str) -> dict[str, Any]:
         "y_label": "loss (nats a token)",
         "series": series,
     }
+
+
+def score_panel(log: list[dict[str, float]], title: str) -> dict[str, Any] | None:
+    """The scores that were measured on the way, for the report; None if there are none."""
+    names = sorted({name for row in log for name in row if name.startswith(SCORE)})
+    rows = {name: [row for row in log if name in row] for name in names}
+    series = [
+        {"name": name.removeprefix(SCORE), "x": [row["tokens"] for row in found], "y": [row[name] for row in found]}
+        for name, found in rows.items()
+    ]
+    labels = {"x_label": "tokens learned", "y_label": "score"}
+    return {"kind": "lines", "title": title, **labels, "series": series} if series else None

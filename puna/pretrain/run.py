@@ -5,7 +5,7 @@ shards -> pack (best fit, document mask) -> loader -> loop -> model folder + log
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +20,18 @@ from puna.base.records import write_jsonl
 from puna.base.rng import generator, hash64
 from puna.model import Llama, LlamaConfig, load_model, save_model
 from puna.model.config import PRESETS, before_long_context, shrunk
+from puna.model.flops import training_flops
 from puna.model.upcycling import upcycled
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.forecast import Forecast, OtherRunError
 from puna.pretrain.loader import Batch, Loader
-from puna.pretrain.loop import LoopConfig, loss_panel, mean_loss, train
+from puna.pretrain.loop import LoopConfig, loss_panel, mean_loss, score_panel, train
 from puna.pretrain.loss import LossConfig
 from puna.pretrain.mix.corpus import Corpus, token_folders
 from puna.pretrain.mix.plan import read_copies
 from puna.pretrain.mix.sequences import CorpusSequences, check_enough
 from puna.pretrain.objective import dense_loss, pretraining
+from puna.pretrain.speed import Work
 from puna.pretrain.steps import Steps, check_ramp
 from puna.pretrain.text import Text
 from puna.tokenizer import Tokenizer
@@ -77,6 +79,14 @@ class ShapeConfig(Config):
         return name
 
 
+class AskedConfig(Config):
+    """What the model is asked on the way, `times` times, evenly: `tasks` and `style` as of the stage `evaluate`."""
+
+    times: int = Field(default=4, ge=1)
+    tasks: list[dict[str, Any]] = Field(min_length=1)
+    style: Literal["base", "chat"] = "base"
+
+
 class PretrainConfig(LoopConfig):
     """Settings of pretraining. `num_tokens` counts rows x row_tokens, padding included.
 
@@ -85,7 +95,8 @@ class PretrainConfig(LoopConfig):
     run is ended (0: any number). forecast_required: refuse a forecast of another size, number of tokens or text; if
     not, it is left out and the report says why. heldout_rows: that losses are measured on, drawn from all held-out
     rows, the same ones for all runs of the same tokens. batch_ramp: smaller batches at the beginning, as rows until so
-    many tokens were learned: {252_000_000: 512} before `batch_rows` of 1024.
+    many tokens were learned: {252_000_000: 512} before `batch_rows` of 1024. evaluate: tasks that are asked on the
+    way; their files are inputs of this stage.
     """
 
     model: ShapeConfig = Field(default_factory=ShapeConfig)
@@ -99,6 +110,7 @@ class PretrainConfig(LoopConfig):
     forecast_patience: int = Field(default=0, ge=0)
     forecast_required: bool = True
     heldout_rows: int = Field(default=64, ge=1)
+    evaluate: AskedConfig | None = None
 
     @model_validator(mode="after")
     def _ramp_grows(self) -> "PretrainConfig":
@@ -110,12 +122,20 @@ class PretrainConfig(LoopConfig):
         return Steps.of(self.num_tokens, self.row_tokens, self.batch_rows, self.batch_ramp)
 
 
-def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
+class Evaluator(Protocol):
+    """Makes a function that scores a model, of the settings `tasks` and `style` and the stage's inputs."""
+
+    def __call__(self, settings: dict[str, Any], inputs: Inputs) -> Callable[[nn.Module], dict[str, float]]: ...
+
+
+def run(config: PretrainConfig, inputs: Inputs, out: StageOutput, evaluate: Evaluator | None = None) -> None:
     """Train a base model. Inputs: `tokens` (train/, heldout/), one folder or several, and their `tokenizer`.
 
     By choice: `mix`, a plan of how often each document is learned; `model`, a model folder to go on from (with a fresh
     optimizer); `dense`, one whose feed-forward parts the experts begin as; for `loss.keep` below 1 `reference`, the one
     that chooses tokens; all of them have the same tokenizer. And `forecast`, of the held-out loss of this very run.
+
+    evaluate: what measures `config.evaluate`; this part of the house knows no exams, so it is handed it (stages.py).
     """
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
     reference = _reference(config.loss, inputs, tokenizer)
@@ -132,7 +152,16 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
     forecast = _forecast(config, inputs, model.config, steps, rows, tokenizer, out)
     check = (lambda log, total: forecast.check(log, total, config.forecast_patience)) if forecast else None
     batch_at = lambda step: loader.learned(steps.at(step))  # noqa: E731
-    log = train(model, batch_at, steps.num_steps, config, out, backward, validate=validation, check=check)
+    work = Work(
+        training_flops(model.config, config.row_tokens, "causal"), lambda s: len(steps.at(s)) * config.row_tokens
+    )
+    asked = config.evaluate
+    if asked and evaluate is None:
+        raise ConfigError("pretrain.evaluate: expected something that evaluates, came none; call the stage by a recipe")
+    scores = evaluate(asked.model_dump(exclude={"times"}), inputs) if asked and evaluate else None
+    measures: dict[str, Any] = {"validate": validation, "check": check, "evaluate": scores, "work": work}
+    measures["num_evaluations"] = asked.times if asked else 0
+    log = train(model, batch_at, steps.num_steps, config, out, backward, **measures)
     save_base(model, tokenizer, log, out)
     packing = loader.packing
     out.metric(
@@ -154,6 +183,9 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
         out.metric(**forecast.metrics(log[-1]["validation"]))
         panel = forecast.add_to(panel, int(log[-1]["tokens"]))
     out.panels.append(panel)
+    if asked_panel := score_panel(log, "Scores on the way"):
+        out.panels.append(asked_panel)
+    out.panel("table", "Packing", columns=["what", "number", "share"], rows=packing.table())
 
 
 def new_model(shape: ShapeConfig, tokenizer: Tokenizer, seed: int, router_bias: bool = False) -> Llama:
