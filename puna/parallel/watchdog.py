@@ -10,10 +10,11 @@ from puna.parallel.heartbeat import PHASES, Heartbeats
 
 @dataclass(frozen=True)
 class Limits:
-    """silence_s, silence_factor: a rank that says nothing for so long, and for so many times the mean length of the
-    phase it is in, hangs; first_s is the limit for a phase that has never ended yet (imports, compilers, packing). One that
-    a signal stopped (SIGSTOP) does not go on by itself: stopped_s is enough. restarts: how often all may start again without a step more than before. slow: a rank whose own time a step is
-    this many times the median of all ranks, over `window` steps, is a straggler."""
+    """silence_s, silence_factor: a rank that says nothing for so long, and for so many times the mean length of
+    the phase it is in, hangs; first_s is the limit for a phase that has never ended yet (imports, compilers,
+    packing). One that a signal stopped (SIGSTOP) does not go on by itself: stopped_s is enough. restarts: how
+    often all may start again without a step more than before. slow: a rank whose own time a step is this many
+    times the median of all ranks, over `window` steps, is a straggler."""
 
     silence_s: float = 5.0
     silence_factor: float = 10.0
