@@ -21,7 +21,7 @@ STAGES: dict[str, Stage] = {
     "ladder": Stage("puna.pretrain.ladder", "LadderConfig", seeded=True),
     "forecast": Stage("puna.scaling.forecast", "ForecastConfig", seeded=True),
     "compare-forecasts": Stage("puna.scaling.compare", "CompareConfig", seeded=True),
-    "pretrain": Stage("puna.pretrain.run", "PretrainConfig", seeded=True),
+    "pretrain": Stage("puna.pretrain.run", "PretrainConfig", seeded=True, handed={"evaluate": "puna.evals.during"}),
     "sft": Stage("puna.posttrain.sft", "SftConfig", seeded=True),
     "reward": Stage("puna.posttrain.reward", "RewardConfig", seeded=True),
     "generate": Stage("puna.posttrain.generate", "GenerateConfig", seeded=True),

@@ -4,6 +4,7 @@ for stage in planned:  reuse | lock -> partial folder -> run(config, inputs, out
 """
 
 import datetime
+import functools
 import importlib
 import os
 import platform
@@ -32,20 +33,35 @@ from puna.lineage.store import Store, read_manifest
 class Stage:
     """A kind of stage: the module with its `run` and the name of its settings class.
 
-    The module is imported when a recipe uses it. `seeded` says that the recipe's seed can change its artifact.
+    The module is imported when a recipe uses it. `seeded` says that the recipe's seed can change its artifact. handed:
+    by the name of a setting, the module of a part that the stage's own may not import; where the setting is given,
+    `run` is handed its function `make` under that name, and its source counts as the stage's.
     """
 
     module: str
     config: str
     seeded: bool = False
+    handed: Mapping[str, str] = field(default_factory=dict)
 
     def settings(self) -> type[Config]:
         """The class of the stage's settings."""
         return getattr(importlib.import_module(self.module), self.config)  # type: ignore[no-any-return]
 
-    def function(self) -> Callable[[Config, Inputs, StageOutput], None]:
-        """The stage itself."""
-        return importlib.import_module(self.module).run  # type: ignore[no-any-return]
+    def function(self, config: Config | None = None) -> Callable[[Config, Inputs, StageOutput], None]:
+        """The stage itself, with what it is handed for these settings."""
+        run = importlib.import_module(self.module).run
+        handed = {name: importlib.import_module(one).make for name, one in self._handed(config).items()}
+        return functools.partial(run, **handed) if handed else run  # type: ignore[no-any-return]
+
+    def source(self, config: Config) -> dict[str, str]:
+        """Hashes of the source that can change the artifact."""
+        hashes = source_hashes(self.module)
+        for module in self._handed(config).values():
+            hashes |= source_hashes(module)
+        return dict(sorted(hashes.items()))
+
+    def _handed(self, config: Config | None) -> dict[str, str]:
+        return {name: one for name, one in self.handed.items() if getattr(config, name, None) is not None}
 
 
 @dataclass
@@ -131,7 +147,7 @@ def plan(recipe: Recipe, stages: Mapping[str, Stage], out: Path, folder: Path | 
         config = validate(stage.settings(), spec.config, name)
         inputs, input_prints = _resolve_inputs(recipe, spec, planned, store)
         made_of: dict[str, Any] = {
-            "source": source_hashes(stage.module),
+            "source": stage.source(config),
             "config": config.resolved(hardware=False),
             "inputs": input_prints,
             "seed": _seed(recipe, name) if stage.seeded else None,
@@ -179,7 +195,7 @@ def _make(store: Store, one: Planned, recipe: Recipe, watch: Watcher | None) -> 
         mesh=recipe.mesh,
     )
     with PeakMemory() as peak:
-        one.stage.function()(one.config, Inputs(one.inputs), out)
+        one.stage.function(one.config)(one.config, Inputs(one.inputs), out)
     made_by = {
         "kind": one.spec.kind,
         "source": one.made_of["source"],

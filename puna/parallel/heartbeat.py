@@ -102,21 +102,24 @@ class Pulse:
         beats.write(rank, **told, phase=PHASES.index(phase), at=now)
 
     @contextlib.contextmanager
-    def saving(self, step: int) -> Iterator[None]:
-        """While a checkpoint of `step` is written; that it was saved, or could not be, is told."""
+    def phase(self, name: str) -> Iterator[None]:
+        """A phase within another one."""
         before = self._phase
-        self.enter("saving")
+        self.enter(name)
         try:
             yield
-        except Exception:
-            if self._beats is not None:
-                self._beats.write(self._rank, failed_saves=self._beats.read(self._rank, "failed_saves") + 1)
-            raise
-        else:
-            if self._beats is not None:
-                self._beats.write(self._rank, saved_step=step, saved_at=time.monotonic())
         finally:
             self.enter(before)
+
+    def saved(self, step: int) -> None:
+        """The checkpoint of `step` stands."""
+        if self._beats is not None:
+            self._beats.write(self._rank, saved_step=step, saved_at=time.monotonic())
+
+    def could_not_save(self) -> None:
+        """There was no room for a checkpoint."""
+        if self._beats is not None:
+            self._beats.write(self._rank, failed_saves=self._beats.read(self._rank, "failed_saves") + 1)
 
     def ordered(self, name: str) -> int | None:
         """The seed of a fault that was ordered, once; None if there is none of this name."""

@@ -26,7 +26,8 @@ from puna.model import Llama, load_model
 from puna.posttrain.batches import shuffled_batches
 from puna.posttrain.preferences import EncodedPreference, encode_preferences, read_preferences
 from puna.posttrain.responses import Responses, answer_logprobs
-from puna.pretrain.loop import Backward, LoopConfig, loss_panel, train
+from puna.pretrain.loop import Backward, LoopConfig, train
+from puna.pretrain.panels import loss_panel
 from puna.pretrain.run import save_base
 from puna.tokenizer import Tokenizer
 

@@ -32,7 +32,8 @@ from puna.model.convert.huggingface import load_score
 from puna.posttrain.batches import shuffled_batches
 from puna.posttrain.preferences import EncodedPreference, encode_preferences, read_preferences
 from puna.posttrain.responses import Responses
-from puna.pretrain.loop import Backward, LoopConfig, loss_panel, train
+from puna.pretrain.loop import Backward, LoopConfig, train
+from puna.pretrain.panels import loss_panel
 from puna.pretrain.run import adopt
 from puna.tokenizer import Tokenizer
 

@@ -15,9 +15,10 @@ from puna.base.output import Inputs, StageOutput
 from puna.model import load_model
 from puna.posttrain.dialogs import Dialog, read_dialogs
 from puna.pretrain.loader import IGNORED, Loader
-from puna.pretrain.loop import LoopConfig, language_modelling, loss_panel, train
+from puna.pretrain.loop import LoopConfig, language_modelling, train
 from puna.pretrain.mix.corpus import Corpus
 from puna.pretrain.mix.sequences import CorpusSequences
+from puna.pretrain.panels import loss_panel
 from puna.pretrain.run import save_base
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.dialog import encode_dialog

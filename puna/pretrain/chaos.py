@@ -30,7 +30,7 @@ from puna.base.output import Inputs, Progress, StageOutput
 from puna.base.rng import generator
 from puna.parallel.heartbeat import PHASES, Heartbeats
 from puna.parallel.watchdog import Limits
-from puna.pretrain import checkpoint
+from puna.pretrain.checkpoint import steps
 from puna.pretrain.faults import INCIDENTS
 from puna.pretrain.interval import DEVICE_SECONDS_A_FAILURE
 from puna.pretrain.loop import LoopConfig
@@ -221,7 +221,7 @@ class Injector:
         """Whether ranks learn, and there is what a fault of this kind needs."""
         if self._beats is None or not self._beats.read(0, "first_at"):
             return False
-        if kind == "truncate" and len(checkpoint.steps(self._out.state)) < 2:
+        if kind == "truncate" and len(steps(self._out.state)) < 2:
             return False
         if kind == "disk" and self._share > _NO_FULL_DISK:
             return False
@@ -257,7 +257,7 @@ class Injector:
         if fault.kind == "disk":
             return self._full_disk(self._pids[0])
         if fault.kind == "truncate":
-            _truncate(self._out.state / f"step-{checkpoint.steps(self._out.state)[-1]}")
+            _truncate(self._out.state / f"step-{steps(self._out.state)[-1]}")
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP if fault.kind == "freeze" else signal.SIGKILL)
             return True

@@ -8,7 +8,7 @@ What is learned is the same as in one process (puna/parallel), and so is every r
 import contextlib
 import datetime
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.distributed as dist
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from puna.base.config import Mesh
 from puna.base.errors import ConfigError
-from puna.model import LlamaConfig, Routing
+from puna.model import Llama, LlamaConfig, Routing
 from puna.parallel.context import ContextShare
 from puna.parallel.mesh import BATCH, SUMMED, World
 from puna.parallel.model import ParallelModel
@@ -79,18 +79,32 @@ class Divided:
 
     def together(self) -> Together:
         """What the loop asks all ranks."""
-        return Together(clip=lambda model, most: self.parallel.clip(most), agree=self.agree, writes=self.writes)
-
-    @property
-    def writes(self) -> bool:
-        """Whether this is the rank that writes what is not divided."""
-        return dist.get_rank() == 0
+        return Together(clip=lambda model, most: self.parallel.clip(most), agree=self.agree)
 
     def agree(self, here: bool) -> bool:
         """True on every rank if it is true on one."""
         flag = torch.tensor(float(here), device=self.world.device)
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
         return bool(flag.item())
+
+    def asked_of_whole(
+        self, evaluate: Callable[[nn.Module], dict[str, float]]
+    ) -> Callable[[nn.Module], dict[str, float]]:
+        """`evaluate` of the whole model, which is gathered for it, on one rank; what it says is known to all."""
+
+        def asked(model: nn.Module) -> dict[str, float]:
+            values = self.parallel.gathered(lambda name, parameter: parameter.detach())
+            scores: list[dict[str, float]] = [{}]
+            if dist.get_rank() == 0:
+                whole = Llama(self.parallel.config)
+                with torch.no_grad():
+                    for name, parameter in whole.named_parameters():
+                        parameter.copy_(values[name])
+                scores = [evaluate(whole)]
+            dist.broadcast_object_list(scores)
+            return scores[0]
+
+        return asked
 
     def backward(self) -> Backward[Batch]:
         """As `pretraining` in objective.py, of this rank's rows."""

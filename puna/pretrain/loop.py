@@ -16,20 +16,24 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from puna.base.config import Hardware
-from puna.base.errors import DiskFullError, MachineError, RunError, StoppedError
+from puna.base.errors import RunError, StoppedError
 from puna.base.machine import prepare_machine
 from puna.base.output import StageOutput
 from puna.parallel.heartbeat import Pulse
-from puna.pretrain import checkpoint
 from puna.pretrain.average import Average
-from puna.pretrain.faults import Cause, FaultConfig, Faults, Held, told_to_stop
+from puna.pretrain.checkpoint import Checkpoints
+from puna.pretrain.faults import FaultConfig, Faults, Held, told_to_stop
 from puna.pretrain.interval import Interval
 from puna.pretrain.loader import Batch
 from puna.pretrain.loss import cross_entropy_sum
 from puna.pretrain.optim import Optimizer, OptimizerConfig
 from puna.pretrain.orders import disturbed, flip_if_ordered
+from puna.pretrain.panels import SCORE
+from puna.pretrain.recovery import Recovery
 from puna.pretrain.schedule import factor
 from puna.pretrain.seal import Seal
+from puna.pretrain.speed import Speed, Work
+from puna.pretrain.trackers import Name, Trackers
 
 
 class LoopConfig(OptimizerConfig):
@@ -37,15 +41,21 @@ class LoopConfig(OptimizerConfig):
 
     average_share: of the steps, at the end, whose weights are averaged; the mean is what comes out (0: the last ones).
     checkpoint_interval_s: or "auto": what loses least, by the measured cost of a checkpoint and `faults.failure_s`.
+    checkpoints_kept: so many of the newest stay; those after multiples of checkpoint_every_steps stay for good, also
+    beside the finished artifact. checkpoint_in_background: written while training goes on, from a copy in memory.
+    track: where else the log is written (trackers.py).
     """
 
     micro_batch: int = Field(default=8, ge=1)
     faults: FaultConfig = Field(default_factory=FaultConfig)
     average_share: float = Field(default=0.0, ge=0, le=1)
     checkpoint_interval_s: Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], Hardware] = 30.0
+    checkpoints_kept: Annotated[int, Hardware] = Field(default=2, ge=1)
+    checkpoint_every_steps: Annotated[int, Hardware] = Field(default=0, ge=0)
+    checkpoint_in_background: Annotated[bool, Hardware] = True
+    track: Annotated[list[Name], Hardware] = Field(default_factory=list)
 
 
-_MOST_FLIPS = 3
 B = TypeVar("B")
 Backward = Callable[[nn.Module, B], dict[str, float]]
 """Adds a batch's gradients to the model and returns what to log of it: `loss`, `targets` and what else is measured."""
@@ -62,12 +72,11 @@ class Together:
     """What a loop asks the processes that train one model; as it stands, one process.
 
     clip: scales gradients to a norm of at most so much, returns their norm before. agree: true on every rank if it is
-    true on one. writes: whether this is the rank that writes.
+    true on one.
     """
 
     clip: Callable[[nn.Module, float], float] = _clip
     agree: Callable[[bool], bool] = bool
-    writes: bool = True
 
 
 def train(
@@ -82,6 +91,9 @@ def train(
     boundary: int = 1,
     show: tuple[str, ...] = ("loss",),
     check: Callable[[list[dict[str, float]], int], None] | None = None,
+    work: Work | None = None,
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    num_evaluations: int = 0,
     together: Together = Together(),
 ) -> list[dict[str, float]]:
     """Train `model` in place for `num_steps` batches and return the log, one row a step.
@@ -90,10 +102,11 @@ def train(
     Checkpoints are written after multiples of `boundary` steps only: where a batch is made by the model itself (PPO),
     a resumed run must begin with a fresh one. `show`: what of a row the live view shows. `check` is given the log and
     the number of steps after each validation, and may end the run by raising. With `average_share` the last validation
-    is of the mean, those before it of the weights as they are. A step that cannot be right is computed again, passed
-    over or gone back before (`faults`, see faults.py); it has no row. `together`: for a model that several processes
-    train, all of which call this. Raises RunError if that does not help, and
-    StoppedError after SIGTERM: the last checkpoint stands.
+    is of the mean, those before it of the weights as they are. `work` is for measuring MFU. What `evaluate` gives,
+    at `num_evaluations` steps, is in the rows of these, as score/NAME. A step that cannot be right is computed again,
+    passed over or gone back before (faults.py, recovery.py); it has no row. `together`: for a model that several
+    processes train, all of which call this. Raises RunError if that does not help, and StoppedError after SIGTERM: the
+    last checkpoint stands.
     """
     prepare_machine(out.threads)
     optimizer = Optimizer(model, config)
@@ -102,27 +115,25 @@ def train(
     if config.average_share:
         average, unaveraged = Average(model), num_steps - max(1, round(config.average_share * num_steps))
         state["average"] = average.mean
-    faults, before = Faults(config.faults, out), out.seconds
-    pulse, seal = Pulse.of_environment(), Seal(state, config.faults.seal_every)
+    faults, pulse, seal = Faults(config.faults, out), Pulse.of_environment(), Seal(state, config.faults.seal_every)
     interval = Interval(config.checkpoint_interval_s, config.faults.failure_s, out.mesh.world_size)
-    backward = disturbed(backward, pulse)
-    step, log = _resumed(out, state, faults, seal, num_steps, before)
-    first, started = step, time.monotonic()
-    learned, bad = 0, 0
-    validations = {round((i + 1) * num_steps / num_validations) for i in range(num_validations)}
-    with told_to_stop() as stop:
+    keeping = (config.checkpoints_kept, config.checkpoint_every_steps, config.checkpoint_in_background)
+    checkpoints = Checkpoints(out.state, *keeping, written=pulse.saved)
+    recovery = Recovery(out, state, faults, seal, pulse, interval, checkpoints, together.agree)
+    stepper = _Stepper(model, optimizer, config, disturbed(backward, pulse), faults, seal, together)
+    first = step = recovery.resumed(num_steps)
+    bad, speed = 0, Speed(model, out, work, num_steps)
+    validations, evaluations = _spread(num_validations, num_steps), _spread(num_evaluations, num_steps)
+    with checkpoints, Trackers(config.track, out, recovery.log) as trackers, told_to_stop() as stop:
         while step < num_steps:
             pulse.enter("step", step)
             row = None
             if step not in faults.passed:
                 lr = config.lr * factor(config.schedule, step, num_steps)
-                steady = (config, backward, faults, step, log, together, seal)
-                row, is_flipped = _sound_step(model, optimizer, batch_at(step), lr, *steady)
+                row, is_flipped = stepper.step(step, batch_at(step), lr, recovery.log)
                 bad = 0 if row else bad + 1
                 if is_flipped or bad > config.faults.skips:
-                    go_back = _restored if is_flipped else _rolled_back
-                    step, log = go_back(out, state, faults, seal, step)
-                    bad = 0
+                    step, bad = (recovery.restored if is_flipped else recovery.rolled_back)(step), 0
                     continue
             step += 1
             if average and step > unaveraged:
@@ -131,171 +142,90 @@ def train(
                     average.put()
             seal.take(step)
             flip_if_ordered(model, pulse)
+            log = recovery.log
             if row is not None:
-                learned += int(row["targets"])
+                speed.add(step - 1, row["targets"])
                 log.append({"step": step, "tokens": (log[-1]["tokens"] if log else 0) + row["targets"], **row})
             if validate and step in validations and log:
                 pulse.enter("validation")
                 log[-1]["validation"] = validate(model)
                 if check:
                     check(log, num_steps)
+            if evaluate and step in evaluations and log:
+                pulse.enter("validation")
+                log[-1] |= {f"{SCORE}{name}": value for name, value in evaluate(model).items()}
+            if row is not None:
+                trackers.add(log[-1])
             shown = {name: round(log[-1][name], 3) for name in show if log and name in log[-1]}
-            rate = learned / (time.monotonic() - started)
-            out.progress(step, num_steps, "steps", **shown, tokens_per_s=round(rate))
+            out.progress(step, num_steps, "steps", **shown, **speed.now())
             is_stopped = together.agree(stop.is_set())
-            is_due = together.agree(interval.is_due()) or is_stopped
+            is_kept = config.checkpoint_every_steps > 0 and step % config.checkpoint_every_steps == 0
+            is_due = together.agree(interval.is_due()) or is_kept or is_stopped
             # While batches are passed over the weights may be what is wrong: no checkpoint is made of them.
             if is_due and row is not None and step % boundary == 0 and step < num_steps:
-                kept = {"log": log, "seconds": out.seconds, "is_stopped": is_stopped}
-                is_saved = _saved(out, step, state, kept, faults, seal, pulse, interval)
+                is_saved = recovery.save(step, is_stopped)
                 if is_stopped:
                     how = f"saved after step {step} of {num_steps}" if is_saved else "the last checkpoint stands"
                     raise StoppedError(f"asked to stop: {how}; the same command goes on")
-    if not log:
-        why = faults.incidents[-1].detail
-        raise RunError(f"none of the {num_steps} steps could be learned from: {why}; lower lr or look at the data")
-    if num_steps > first:
-        out.metric(tokens_per_s=learned / (time.monotonic() - started))
-        if together.agree(seal.is_broken()):
-            faults.add(num_steps, "flipped bit", "restored", 0.0, "after the last step")
-            raise MachineError("weights changed in memory after the last step; the same command goes on")
-        with pulse.saving(num_steps):
-            checkpoint.save(out.state, num_steps, state, {"log": log, "seconds": out.seconds, **_sealed(out, seal)})
+        if not recovery.log:
+            why = faults.incidents[-1].detail
+            raise RunError(f"none of the {num_steps} steps could be learned from: {why}; lower lr or look at the data")
+        speed.finish()
+        if num_steps > first:
+            recovery.check_end(num_steps)
+            recovery.save(num_steps, is_last=True)
+        checkpoints.hand_over(out.path / "checkpoints")
     pulse.enter("ending", num_steps)
     faults.finish()
-    return log
+    return recovery.log
 
 
-def _saved(
-    out: StageOutput,
-    step: int,
-    state: dict[str, Any],
-    kept: dict[str, Any],
-    faults: Faults,
-    seal: Seal,
-    pulse: Pulse,
-    interval: Interval,
-) -> bool:
-    """Write a checkpoint if there is room; if not, the one before stands and the next interval tries again."""
-    began = time.monotonic()
-    try:
-        with pulse.saving(step):
-            checkpoint.save(out.state, step, state, {**kept, **_sealed(out, seal)})
-    except DiskFullError as error:
-        faults.add(step, "full disk", "went on", time.monotonic() - began, str(error))
-        return False
-    finally:
-        interval.saved(time.monotonic() - began)
-    faults.write()
-    return True
+def _spread(times: int, num_steps: int) -> set[int]:
+    """So many steps, evenly over the run, the last one among them."""
+    return {round((i + 1) * num_steps / times) for i in range(times)}
 
 
-def _loaded(
-    out: StageOutput, state: dict[str, Any], faults: Faults, seal: Seal, below: int | None = None
-) -> tuple[int, dict[str, Any]] | None:
-    """The newest checkpoint that is whole and whose weights are those that were sealed; damaged ones are incidents."""
-    while True:
-        there = checkpoint.steps(out.state)
-        found = checkpoint.load(out.state, state, below)
-        damaged = sorted(set(there) - set(checkpoint.steps(out.state)))
-        is_sound = found is None or out.mesh.world_size > 1 or found[1].get("seal") in (None, str(seal.value()))
-        if found and not is_sound:
-            damaged.append(found[0])
-            below = found[0]
-        for one in damaged:
-            faults.add(one, "damaged checkpoint", "used the one before", 0.0)
-        if is_sound:
-            return found
+class _Stepper:
+    """Optimizer steps of one run that are only taken if they can be right."""
 
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        config: LoopConfig,
+        backward: Backward[Any],
+        faults: Faults,
+        seal: Seal,
+        together: Together,
+    ) -> None:
+        self._model, self._optimizer, self._config, self._backward = model, optimizer, config, backward
+        self._faults, self._seal, self._together = faults, seal, together
 
-def _sealed(out: StageOutput, seal: Seal) -> dict[str, str]:
-    """What a checkpoint keeps of the seal: of one process alone, as another layout divides tensors otherwise."""
-    return {"seal": str(seal.taken)} if out.mesh.world_size == 1 else {}
-
-
-def _resumed(
-    out: StageOutput, state: dict[str, Any], faults: Faults, seal: Seal, num_steps: int, seconds: float
-) -> tuple[int, list[dict[str, float]]]:
-    """The step to go on from, and the log so far: those of the newest checkpoint."""
-    found = _loaded(out, state, faults, seal)
-    step, kept = found or (0, {"log": []})
-    if out.attempt > 1 and not out.restarts and step < num_steps:
-        cause: Cause = "preempted" if kept.get("is_stopped") else "interrupted"
-        faults.add(step, cause, "resumed", max(0.0, seconds - kept.get("seconds", 0.0)))
-    seal.take(step)
-    return step, kept["log"]
-
-
-def _restored(
-    out: StageOutput, state: dict[str, Any], faults: Faults, seal: Seal, step: int
-) -> tuple[int, list[dict[str, float]]]:
-    """As `_resumed`, after a bit that flipped in memory: nothing is passed over."""
-    found = _loaded(out, state, faults, seal)
-    if found is None:
-        faults.add(0, "flipped bit", "restored", 0.0, f"before step {step}")
-        raise MachineError(f"step {step}: weights or optimizer changed in memory, and there is no checkpoint yet")
-    faults.add(found[0], "flipped bit", "restored", max(0.0, out.seconds - found[1]["seconds"]), f"before step {step}")
-    if sum(one.cause == "flipped bit" and one.step == found[0] for one in faults.incidents) > _MOST_FLIPS:
-        raise RunError(
-            f"step {step}: memory changed {_MOST_FLIPS + 1} times after step {found[0]}; use another machine"
-        )
-    seal.take(found[0])
-    return found[0], found[1]["log"]
-
-
-def _rolled_back(
-    out: StageOutput, state: dict[str, Any], faults: Faults, seal: Seal, step: int
-) -> tuple[int, list[dict[str, float]]]:
-    """As `_resumed`, after steps that could not be learned from; a checkpoint that led here again is not used twice."""
-    last = faults.incidents[-1]
-    message = f"step {step}: {last.detail}, computed twice, and so were steps before it; lower lr or look at the data"
-    if faults.rollbacks >= faults.config.rollbacks:
-        raise RunError(message)
-    used = [one.step for one in faults.incidents if one.action == "rolled back"]
-    found = _loaded(out, state, faults, seal, below=used[-1] if used else None)
-    if found is None:
-        raise RunError(message)
-    lost = max(0.0, out.seconds - found[1].get("seconds", 0.0))
-    faults.add(found[0], last.cause, "rolled back", lost, f"from step {step}")
-    seal.take(found[0])
-    return found[0], found[1]["log"]
-
-
-def _sound_step(
-    model: nn.Module,
-    optimizer: Optimizer,
-    batch: B,
-    lr: float,
-    config: LoopConfig,
-    backward: Backward[B],
-    faults: Faults,
-    step: int,
-    log: list[dict[str, float]],
-    together: Together,
-    seal: Seal,
-) -> tuple[dict[str, float] | None, bool]:
-    """One optimizer step over a batch; None, and nothing learned, if twice its gradients cannot be right, or (True) if
-    weights or optimizer are not what the last step left."""
-    started, first, held = time.monotonic(), None, Held(model)
-    while True:
-        row = gradients(model, batch, config, backward, together)
-        if together.agree(seal.is_broken()):
-            model.zero_grad(set_to_none=True)
+    def step(
+        self, number: int, batch: Any, lr: float, log: list[dict[str, float]]
+    ) -> tuple[dict[str, float] | None, bool]:
+        """One step over a batch; None, and nothing learned, if twice its gradients cannot be right, or (True) if
+        weights or optimizer are not what the last step left."""
+        started, first, held = time.monotonic(), None, Held(self._model)
+        while True:
+            row = gradients(self._model, batch, self._config, self._backward, self._together)
+            is_flipped = self._together.agree(self._seal.is_broken())
+            cause = None if is_flipped else self._faults.cause(row, log)
+            if not is_flipped and cause is None:
+                if first:
+                    self._faults.add(number, first, "computed again", time.monotonic() - started)
+                self._optimizer.step(lr)
+                return {**row, "lr": lr}, False
+            self._model.zero_grad(set_to_none=True)
             held.put_back()
-            return None, True
-        cause = faults.cause(row, log)
-        if cause is None:
+            if is_flipped:
+                return None, True
             if first:
-                faults.add(step, first, "computed again", time.monotonic() - started)
-            optimizer.step(lr)
-            return {**row, "lr": lr}, False
-        model.zero_grad(set_to_none=True)
-        held.put_back()
-        if first:
-            detail = f"the loss is {row['loss']}, the gradient norm {row['grad_norm']:.3g}"
-            faults.add(step, cause, "passed over", time.monotonic() - started, detail)
-            return None, False
-        first = cause
+                assert cause is not None
+                detail = f"the loss is {row['loss']}, the gradient norm {row['grad_norm']:.3g}"
+                self._faults.add(number, cause, "passed over", time.monotonic() - started, detail)
+                return None, False
+            first = cause
 
 
 def gradients(
@@ -351,22 +281,3 @@ def mean_loss(model: nn.Module, batches: list[Batch], part_loss: PartLoss = plai
             total += part_loss(model, batch)[1]["loss"].item()
             targets += batch.num_targets
     return total / max(1, targets)
-
-
-def loss_panel(log: list[dict[str, float]], title: str) -> dict[str, Any]:
-    """The loss curve for the report: training loss averaged over 1% of the steps, and validation."""
-    width = max(1, len(log) // 100)
-    chunks = [log[i : i + width] for i in range(0, len(log), width)]
-    mean = [sum(row["loss"] for row in chunk) / len(chunk) for chunk in chunks]
-    series = [{"name": "training", "x": [chunk[-1]["tokens"] for chunk in chunks], "y": mean}]
-    checked = [row for row in log if "validation" in row]
-    if checked:
-        ys = [row["validation"] for row in checked]
-        series.append({"name": "held-back documents", "x": [row["tokens"] for row in checked], "y": ys})
-    return {
-        "kind": "lines",
-        "title": title,
-        "x_label": "tokens learned",
-        "y_label": "loss (nats a token)",
-        "series": series,
-    }

@@ -140,7 +140,7 @@ def _first_state(part: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[s
     if isinstance(part, Muon):
         return {"momentum": torch.zeros_like(parameter)}
     zeros = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-    return {"step": torch.zeros((), dtype=torch.float32), **zeros}
+    return {"step": torch.zeros((), dtype=torch.float32, device=parameter.device), **zeros}
 
 
 def _by_shape(parameters: list[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

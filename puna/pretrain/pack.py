@@ -43,6 +43,28 @@ class Packing:
         """Documents that were longer than the longest piece, and cut."""
         return int((np.bincount(self.documents) > 1).sum()) if len(self.documents) else 0
 
+    @property
+    def num_cuts(self) -> int:
+        """Places at which a document was cut: there attention and what came before are lost."""
+        return len(self.documents) - len(np.unique(self.documents))
+
+    def table(self) -> list[list[str]]:
+        """What went into the rows and what it cost, for the report: what, number, share of what it is a part of."""
+        num_tokens, learned = self.num_rows * self.row_tokens, int(self.sizes.sum())
+        num_documents = len(np.unique(self.documents))
+        whole = num_documents - self.cut_documents
+        rows = [
+            ("rows", self.num_rows, None),
+            ("tokens of documents", learned, learned / max(1, num_tokens)),
+            ("tokens of padding", num_tokens - learned, 1 - learned / max(1, num_tokens)),
+            ("documents", num_documents, None),
+            ("documents left whole", whole, whole / max(1, num_documents)),
+            ("documents cut", self.cut_documents, self.cut_documents / max(1, num_documents)),
+            ("cuts", self.num_cuts, None),
+            ("documents a row, mean", round(len(self.documents) / max(1, self.num_rows), 2), None),
+        ]
+        return [[name, f"{value:,}", "" if share is None else f"{share:.1%}"] for name, value, share in rows]
+
 
 def pack(lengths: Int64, row_tokens: int, piece_tokens: int = 0) -> Packing:
     """Pack documents of `lengths` tokens (each with its begin and end token) into rows; deterministic.

@@ -5,7 +5,7 @@ shards -> pack (best fit, document mask) -> loader -> loop -> model folder + log
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,20 +21,23 @@ from puna.base.records import write_jsonl
 from puna.base.rng import generator, hash64
 from puna.model import Llama, LlamaConfig, load_model, save_model
 from puna.model.config import PRESETS, before_long_context, shrunk
+from puna.model.flops import training_flops
 from puna.model.llama import drawn_weights
 from puna.model.upcycling import upcycled
 from puna.parallel.preflight import preflight
-from puna.pretrain import checkpoint
+from puna.pretrain.checkpoint import Checkpoints
 from puna.pretrain.divided import Divided, world_of
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.forecast import Forecast, OtherRunError
 from puna.pretrain.loader import Batch, Loader
-from puna.pretrain.loop import LoopConfig, loss_panel, mean_loss, train
+from puna.pretrain.loop import LoopConfig, mean_loss, train
 from puna.pretrain.loss import LossConfig
 from puna.pretrain.mix.corpus import Corpus, token_folders
 from puna.pretrain.mix.plan import read_copies
 from puna.pretrain.mix.sequences import CorpusSequences, check_enough
 from puna.pretrain.objective import dense_loss, pretraining
+from puna.pretrain.panels import loss_panel, score_panel
+from puna.pretrain.speed import Work
 from puna.pretrain.steps import Steps, check_ramp
 from puna.pretrain.supervise import is_supervised, supervise
 from puna.pretrain.text import Text
@@ -83,6 +86,14 @@ class ShapeConfig(Config):
         return name
 
 
+class AskedConfig(Config):
+    """What the model is asked on the way, `times` times, evenly: `tasks` and `style` as of the stage `evaluate`."""
+
+    times: int = Field(default=4, ge=1)
+    tasks: list[dict[str, Any]] = Field(min_length=1)
+    style: Literal["base", "chat"] = "base"
+
+
 class PretrainConfig(LoopConfig):
     """Settings of pretraining. `num_tokens` counts rows x row_tokens, padding included.
 
@@ -91,7 +102,8 @@ class PretrainConfig(LoopConfig):
     run is ended (0: any number). forecast_required: refuse a forecast of another size, number of tokens or text; if
     not, it is left out and the report says why. heldout_rows: that losses are measured on, drawn from all held-out
     rows, the same ones for all runs of the same tokens. batch_ramp: smaller batches at the beginning, as rows until so
-    many tokens were learned: {252_000_000: 512} before `batch_rows` of 1024.
+    many tokens were learned: {252_000_000: 512} before `batch_rows` of 1024. evaluate: tasks that are asked on the
+    way; their files are inputs of this stage.
     """
 
     model: ShapeConfig = Field(default_factory=ShapeConfig)
@@ -105,6 +117,7 @@ class PretrainConfig(LoopConfig):
     forecast_patience: int = Field(default=0, ge=0)
     forecast_required: bool = True
     heldout_rows: int = Field(default=64, ge=1)
+    evaluate: AskedConfig | None = None
 
     @model_validator(mode="after")
     def _ramp_grows(self) -> "PretrainConfig":
@@ -116,20 +129,30 @@ class PretrainConfig(LoopConfig):
         return Steps.of(self.num_tokens, self.row_tokens, self.batch_rows, self.batch_ramp)
 
 
-def run(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
+class Evaluator(Protocol):
+    """Makes a function that scores a model, of the settings `tasks` and `style` and the stage's inputs."""
+
+    def __call__(self, settings: dict[str, Any], inputs: Inputs) -> Callable[[nn.Module], dict[str, float]]: ...
+
+
+def run(config: PretrainConfig, inputs: Inputs, out: StageOutput, evaluate: Evaluator | None = None) -> None:
     """Train a base model. Inputs: `tokens` (train/, heldout/), one folder or several, and their `tokenizer`.
 
     By choice: `mix`, a plan of how often each document is learned; `model`, a model folder to go on from (with a fresh
     optimizer); `dense`, one whose feed-forward parts the experts begin as; for `loss.keep` below 1 `reference`, the one
     that chooses tokens; all of them have the same tokenizer. And `forecast`, of the held-out loss of this very run.
+
+    evaluate: what measures `config.evaluate`; this part of the house knows no exams, so it is handed it (stages.py).
     """
+    if config.evaluate and evaluate is None:
+        raise ConfigError("pretrain.evaluate: expected something that evaluates, came none; call the stage by a recipe")
     if is_supervised(config.faults, out):
-        supervise("puna.pretrain.run:train_base", config, config.faults, inputs, out)
+        supervise("puna.pretrain.run:train_base", config, config.faults, inputs, out, given={"evaluate": evaluate})
     else:
-        train_base(config, inputs, out)
+        train_base(config, inputs, out, evaluate)
 
 
-def train_base(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None:
+def train_base(config: PretrainConfig, inputs: Inputs, out: StageOutput, evaluate: Evaluator | None = None) -> None:
     """What `run` does, in this process: alone, or as one of the ranks that all call it."""
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
     folders = token_folders(inputs.many("tokens"))
@@ -138,10 +161,15 @@ def train_base(config: PretrainConfig, inputs: Inputs, out: StageOutput) -> None
     loader = new_loader(corpus, config, out.seed, copies)
     heldout = {name: folder for name, folder in folders.items() if (folder / "heldout" / INDEX_FILE).exists()}
     rows = heldout_batches(Corpus(heldout, "heldout", tokenizer.fingerprint), config) if heldout else []
-    shape = _first_shape(config, inputs, tokenizer)
-    forecast = _forecast(config, inputs, shape, config.steps(), rows, tokenizer, out)
+    shape, steps = _first_shape(config, inputs, tokenizer), config.steps()
+    forecast = _forecast(config, inputs, shape, steps, rows, tokenizer, out)
+    work = Work(training_flops(shape, config.row_tokens, "causal"), lambda s: len(steps.at(s)) * config.row_tokens)
+    measures: dict[str, Any] = {"check": _check(forecast, config), "work": work}
+    if config.evaluate and evaluate:
+        measures["evaluate"] = evaluate(config.evaluate.model_dump(exclude={"times"}), inputs)
+        measures["num_evaluations"] = config.evaluate.times
     learn = _learn_alone if out.mesh.world_size == 1 else _learn_together
-    found = learn(config, inputs, out, shape, loader, rows, forecast)
+    found = learn(config, inputs, out, shape, loader, rows, measures)
     if found is None:
         return
     model, log = found
@@ -156,7 +184,7 @@ def _learn_alone(
     shape: LlamaConfig,
     loader: Loader,
     rows: list[Batch],
-    forecast: Forecast | None,
+    measures: dict[str, Any],
 ) -> tuple[Llama, list[dict[str, float]]]:
     """One process learns the model."""
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
@@ -171,7 +199,7 @@ def _learn_alone(
         out,
         pretraining(config.micro_batch, config.loss, config.experts, reference),
         validate=validation_of(rows, config) if rows else None,
-        check=_check(forecast, config),
+        **measures,
     )
     return model, log
 
@@ -183,7 +211,7 @@ def _learn_together(
     shape: LlamaConfig,
     loader: Loader,
     rows: list[Batch],
-    forecast: Forecast | None,
+    measures: dict[str, Any],
 ) -> tuple[Llama, list[dict[str, float]]] | None:
     """This process learns its share of the model; the one that writes gets all of it, the others None."""
     if inputs.has("reference"):
@@ -196,6 +224,8 @@ def _learn_together(
             world.own(range(size))
         settings = (config.row_tokens, config.micro_batch, config.loss, config.experts)
         divided = Divided(shape, world, first, *settings)
+        if "evaluate" in measures:
+            measures["evaluate"] = divided.asked_of_whole(measures["evaluate"])
         log = train(
             divided.model,
             lambda step: loader.learned(world.own(steps.at(step))),
@@ -204,13 +234,13 @@ def _learn_together(
             out,
             divided.backward(),
             validate=(lambda _: divided.mean_loss(rows)) if rows else None,
-            check=_check(forecast, config),
             together=divided.together(),
+            **measures,
         )
     if not out.writes:
         return None
     model = Llama(shape)
-    checkpoint.load(out.state, {"model": dict(model.named_parameters())})
+    Checkpoints(out.state).load({"model": dict(model.named_parameters())})
     return model, log
 
 
@@ -247,6 +277,9 @@ def _tell(
         out.metric(**forecast.metrics(log[-1]["validation"]))
         panel = forecast.add_to(panel, int(log[-1]["tokens"]))
     out.panels.append(panel)
+    if asked_panel := score_panel(log, "Scores on the way"):
+        out.panels.append(asked_panel)
+    out.panel("table", "Packing", columns=["what", "number", "share"], rows=packing.table())
 
 
 def new_model(shape: ShapeConfig, tokenizer: Tokenizer, seed: int, router_bias: bool = False) -> Llama:

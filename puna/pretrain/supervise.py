@@ -7,7 +7,7 @@ import dataclasses
 import importlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from puna.base.config import Config
@@ -38,8 +38,11 @@ def supervise(
     limits: Limits = Limits(),
     started: Callable[[Heartbeats, dict[int, int]], None] = lambda beats, pids: None,
     on_event: Callable[[Event], None] = lambda event: None,
+    given: Mapping[str, Any] = {},
 ) -> None:
     """Run a stage's `function` ("module:name") on every rank of `out.mesh`, and take over what it made.
+
+    It is called with config, inputs and output, and with what else is `given` by name.
 
     What goes wrong is added to the incidents. Before each start the machine is checked. Raises what a rank raised,
     RunError if ranks fail again and again, MachineError if the machine is not fit.
@@ -58,7 +61,7 @@ def supervise(
         append_incident(out.state / INCIDENTS, incident_of(event, out.attempt))
         on_event(event)
 
-    arguments = (function, config, inputs, out.share())
+    arguments = (function, config, inputs, out.share(), dict(given))
     result = launch(
         "puna.pretrain.supervise:rank",
         arguments,
@@ -74,7 +77,14 @@ def supervise(
     out.take(result)
 
 
-def rank(send: Callable[[Any], None], function: str, config: Config, inputs: Inputs, share: Share) -> dict[str, Any]:
+def rank(
+    send: Callable[[Any], None],
+    function: str,
+    config: Config,
+    inputs: Inputs,
+    share: Share,
+    given: Mapping[str, Any] = {},
+) -> dict[str, Any]:
     """What a rank does; rank 0 writes."""
     writes, told = os.environ["RANK"] == "0", 0.0
 
@@ -87,7 +97,7 @@ def rank(send: Callable[[Any], None], function: str, config: Config, inputs: Inp
     share = dataclasses.replace(share, restarts=int(os.environ["TORCHELASTIC_RESTART_COUNT"]))
     out = share.open(writes, watch if writes else None)
     module, _, name = function.partition(":")
-    getattr(importlib.import_module(module), name)(config, inputs, out)
+    getattr(importlib.import_module(module), name)(config, inputs, out, **given)
     return out.given()
 
 

@@ -15,7 +15,8 @@ from functools import cache
 
 from puna.base.errors import ConfigError
 from puna.model.config import LlamaConfig
-from puna.scaling.count import dtype_bytes, training_flops
+from puna.model.flops import training_flops
+from puna.scaling.count import dtype_bytes
 from puna.scaling.devices import Device
 from puna.scaling.memory import RECOMPUTE, Memory, Split, stage_layers, stage_parameters, training_memory
 from puna.scaling.numbers import positive, short

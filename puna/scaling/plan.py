@@ -13,7 +13,8 @@ import numpy as np
 
 from puna.base.errors import ConfigError
 from puna.model.config import LlamaConfig
-from puna.scaling.count import checkpoint_bytes, forward_flops, kv_cache_bytes, training_flops
+from puna.model.flops import forward_flops, training_flops
+from puna.scaling.count import checkpoint_bytes, kv_cache_bytes
 from puna.scaling.devices import DEVICES, Device
 from puna.scaling.law import CHINCHILLA, FLOPS_PER_WEIGHT, LossLaw
 from puna.scaling.layout import Layout, best_layout, fewest_gpus

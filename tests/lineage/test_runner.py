@@ -1,8 +1,10 @@
 """Runs of toy stages: reuse, what reruns and why, replicas, damage, locks."""
 
+import dataclasses
 import fcntl
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,29 @@ def test_a_changed_line_reruns_its_stage_and_what_follows(stages: Stages, toy: P
     assert planned[1].reasons == ["source toystages.shared changed"]
     (toy / "write.py").write_text((toy / "write.py").read_text() + "# a line\n")
     assert [one.reused for one in plan(_recipe(), stages, tmp_path / "run")] == [False, False]
+
+
+def test_what_a_setting_hands_to_a_stage_counts_as_its_source_there_alone(
+    stages: Stages, toy: Path, tmp_path: Path
+) -> None:
+    (toy / "handed.py").write_text("def make():\n    return 'handed'\n")
+    source = (
+        (toy / "join.py")
+        .read_text()
+        .replace("upper: bool = False", "upper: bool = False\n    maker: str | None = None")
+    )
+    source = source.replace("(config, inputs, out):", "(config, inputs, out, maker=None):")
+    (toy / "join.py").write_text(source.replace("+ SUFFIX)", "+ SUFFIX + (maker() if maker else ''))"))
+    del sys.modules["toystages.join"]
+    handed = {**stages, "join": dataclasses.replace(stages["join"], handed={"maker": "toystages.handed"})}
+    run(_recipe(), handed, tmp_path / "run")
+    assert (tmp_path / "run/join/joined.txt").read_text().endswith("ab!")
+    run(_recipe({"join.maker": "yes"}), handed, tmp_path / "run")
+    assert (tmp_path / "run/join/joined.txt").read_text().endswith("ab!handed")
+    (toy / "handed.py").write_text("def make():\n    return 'other'\n")
+    planned = plan(_recipe({"join.maker": "yes"}), handed, tmp_path / "run")
+    assert planned[1].reasons == ["source toystages.handed changed"]
+    assert [one.reused for one in plan(_recipe(), handed, tmp_path / "run")] == [True, True]
 
 
 def test_seed_reruns_seeded_stages_only_and_replicas_share_the_rest(stages: Stages, tmp_path: Path) -> None:

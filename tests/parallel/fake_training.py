@@ -44,9 +44,10 @@ def train(send: Callable[[Any], None], folder: Path, num_steps: int, faults: dic
         x, step = x / 2 + part.item(), step + 1
         pulse.enter("step", step)
         if rank == 0 and (step % SAVE_EVERY == 0 or halt.item()):
-            with pulse.saving(step):
+            with pulse.phase("saving"):
                 saved.with_suffix(".tmp").write_text(json.dumps((step, x)))
                 os.replace(saved.with_suffix(".tmp"), saved)
+            pulse.saved(step)
         send({"rank": rank, "step": step})
         if halt.item():
             raise StoppedError(f"asked to stop: saved after step {step}; the same command goes on")

@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from puna.base.errors import DiskFullError, RunError
 from puna.base.output import Progress, StageOutput
 from puna.model import Llama, LlamaConfig
-from puna.pretrain import checkpoint
+from puna.pretrain.checkpoint import Checkpoints
 from puna.pretrain.loader import IGNORED, Batch, Loader
 from puna.pretrain.loop import LoopConfig, language_modelling, train, train_step
 from puna.pretrain.loss import cross_entropy_sum
@@ -244,19 +244,19 @@ def test_a_checkpoint_that_does_not_fit_is_a_full_disk_and_the_one_before_stands
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = _model()
-    tensors = {"model": dict(model.named_parameters())}
-    checkpoint.save(tmp_path, 1, tensors, {"log": []})
+    tensors, checkpoints = {"model": dict(model.named_parameters())}, Checkpoints(tmp_path, background=False)
+    checkpoints.save(1, tensors, {"log": []})
 
     def out_of_room(*arguments: object, **named: object) -> None:
         raise CheckpointException("no room", {})
 
     monkeypatch.setattr("torch.distributed.checkpoint.save", out_of_room)
     with pytest.raises(OSError, match="checkpoint of step 2 could not be written"):  # there is room: not a full disk
-        checkpoint.save(tmp_path, 2, tensors, {"log": []})
+        checkpoints.save(2, tensors, {"log": []})
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(DiskFullError, match="disk of .* is full"):
-        checkpoint.save(tmp_path, 2, tensors, {"log": []})
-    assert checkpoint.load(tmp_path, tensors) == (1, {"log": []})
+        checkpoints.save(2, tensors, {"log": []})
+    assert checkpoints.load(tensors) == (1, {"log": []})
 
 
 def test_batch_number_s_holds_the_samples_from_s_times_b() -> None:

@@ -80,6 +80,20 @@ def test_cut_documents_and_fill_are_counted() -> None:
     assert packing.fill == 11 / 12
 
 
+def test_the_report_s_table_by_hand() -> None:
+    packing = pack(np.array([13, 3, 2, 1, 0]), 4)  # transitions: 12 (cut in three), 2, 1: four rows of 4 hold 15
+    assert packing.table() == [
+        ["rows", "4", ""],
+        ["tokens of documents", "15", "93.8%"],
+        ["tokens of padding", "1", "6.2%"],
+        ["documents", "3", ""],
+        ["documents left whole", "2", "66.7%"],
+        ["documents cut", "1", "33.3%"],
+        ["cuts", "2", ""],
+        ["documents a row, mean", "1.25", ""],
+    ]
+
+
 def test_a_piece_goes_where_it_leaves_the_least_room() -> None:
     packing = pack(np.array([8, 7, 4]), 10)  # transitions 7, 6, 3: the 3 fits both rows, and fills the first
     rows = [packing.documents[a:b].tolist() for a, b in zip(packing.row_offsets, packing.row_offsets[1:])]

@@ -223,6 +223,40 @@ def test_an_unknown_preset_or_scale_is_told_in_one_line(shape: dict[str, Any], m
     assert "\n" not in str(error.value)
 
 
+def test_scores_on_the_way_are_in_the_log_and_the_report(inputs: dict[str, Path], tmp_path: Path) -> None:
+    made: list[Any] = []
+
+    def evaluator(settings: dict[str, Any], given: Inputs) -> Any:
+        made.append((settings, given.names()))
+        seen: list[torch.Tensor] = []
+
+        def evaluate(model: torch.nn.Module) -> dict[str, float]:
+            torch.rand(3)  # which no run may notice
+            seen.append(next(model.parameters()).detach().clone())
+            return {"b": float(len(seen)), "a": 0.5}
+
+        return evaluate
+
+    ask = {"times": 2, "tasks": [{"name": "a", "kind": "exam", "input": "exams"}]}
+    plain, asked = pretrained(inputs, tmp_path / "plain"), StageOutput(tmp_path / "asked", seed=5)
+    config = PretrainConfig(**{**LOOP, "model": SHAPE, "evaluate": ask})
+    given = Inputs({name: inputs[name] for name in ("tokens", "tokenizer")})
+    run(config, given, asked, evaluate=evaluator)
+    assert made == [({"tasks": ask["tasks"], "style": "base"}, ["tokenizer", "tokens"])]
+    rows = list(read_jsonl(asked.path / "log.jsonl"))
+    assert [(row["step"], row["score/a"], row["score/b"]) for row in rows if "score/a" in row] == [
+        (4, 0.5, 1.0),
+        (8, 0.5, 2.0),
+    ]
+    bare = [{name: value for name, value in row.items() if not name.startswith("score/")} for row in rows]
+    assert bare == list(read_jsonl(plain.path / "log.jsonl"))
+    [panel] = [one for one in asked.panels if one["title"] == "Scores on the way"]
+    assert [(one["name"], one["y"]) for one in panel["series"]] == [("a", [0.5, 0.5]), ("b", [1.0, 2.0])]
+    assert [one["title"] for one in plain.panels] == ["Pretraining loss", "Packing"]
+    with pytest.raises(ConfigError, match="pretrain.evaluate: expected something that evaluates"):
+        run(config, given, StageOutput(tmp_path / "bare", seed=5))
+
+
 def test_a_mesh_of_two_processes_is_started_by_the_stage_itself(inputs: dict[str, Path], tmp_path: Path) -> None:
     alone = pretrained(inputs, tmp_path / "alone")
     both = StageOutput(tmp_path / "both", seed=5, mesh=Mesh(data=2, threads=1))
@@ -230,4 +264,4 @@ def test_a_mesh_of_two_processes_is_started_by_the_stage_itself(inputs: dict[str
     run(PretrainConfig(**{**LOOP, "model": SHAPE}), given, both)
     assert both.records().keys() == alone.records().keys()
     assert both.metrics["final_loss"] == pytest.approx(alone.metrics["final_loss"], rel=1e-4)
-    assert both.panels[-1]["title"] == "Pretraining loss"
+    assert [one["title"] for one in both.panels][-2:] == ["Pretraining loss", "Packing"]

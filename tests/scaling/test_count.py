@@ -7,14 +7,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from puna.base.errors import ConfigError
 from puna.model import PRESETS, Llama, LlamaConfig
+from puna.model.flops import forward_flops, matmul_weights, training_flops
 from puna.pretrain.optim import Optimizer, OptimizerConfig
 from puna.scaling.count import (
     checkpoint_bytes,
-    forward_flops,
     inner_matrices,
     kv_cache_bytes,
-    matmul_weights,
-    training_flops,
     weight_bytes,
 )
 

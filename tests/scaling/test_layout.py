@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from puna.base.errors import ConfigError
 from puna.model import PRESETS
-from puna.scaling.count import training_flops
+from puna.model.flops import training_flops
 from puna.scaling.devices import DEVICES
 from puna.scaling.layout import USABLE, best_layout, estimate, fewest_gpus
 from puna.scaling.memory import Split

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from puna.base.errors import ConfigError
 from puna.model import PRESETS
-from puna.scaling.count import forward_flops, training_flops
+from puna.model.flops import forward_flops, training_flops
 from puna.scaling.devices import DEVICES, this_machine
 from puna.scaling.law import CHINCHILLA, REFIT, LossLaw
 from puna.scaling.optimum import Demand

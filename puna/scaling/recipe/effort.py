@@ -9,7 +9,8 @@ import time
 from dataclasses import dataclass, replace
 
 from puna.model.config import LlamaConfig
-from puna.scaling.count import forward_flops, inner_matrices
+from puna.model.flops import forward_flops
+from puna.scaling.count import inner_matrices
 
 _NEWTON_SCHULZ = 5
 
