@@ -84,8 +84,9 @@ class Recovery:
 
         The last one, and one that the run is left after, are waited for. Raises DiskFullError if it is the last.
         """
-        self._settle()
+        # With the wait for the one before: where writing takes longer than an interval, that is what saving costs.
         began, kept = time.monotonic(), {"log": self.log, "seconds": self._out.seconds, "is_stopped": is_stopped}
+        self._settle()
         try:
             with self._pulse.phase("saving"):
                 self._checkpoints.save(step, self._state, {**kept, **self._sealed()})
@@ -125,9 +126,7 @@ class Recovery:
         while True:
             found = self._checkpoints.load(self._state, below)
             damaged = list(self._checkpoints.damaged)
-            is_sound = (
-                found is None or self._is_one() is False or found[1].get("seal") in (None, str(self._seal.value()))
-            )
+            is_sound = found is None or not self._is_one() or found[1].get("seal") in (None, str(self._seal.value()))
             if found and not is_sound:
                 damaged.append(found[0])
                 below = found[0]
