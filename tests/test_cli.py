@@ -52,7 +52,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("arguments", "message"),
     [
         (["run", "recipes/nono.yaml"], "expected a YAML file at recipes/nono.yaml, found none"),
-        (["chaos", "small.yaml", "--kinds", "kil"], 'expected some of kill, freeze, flip, nan, truncate, disk, came "kil"'),
+        (["chaos", "small.yaml", "--kinds", "kil"], 'nan, truncate, disk, came "kil"; did you mean "kill"'),
         (["chaos", "small.yaml"], "expected a stage of kind pretrain, came world, curate"),
         (
             ["run", "small.yaml", "--set", "curate.langages=[en]"],
