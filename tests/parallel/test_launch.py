@@ -113,7 +113,7 @@ def _supervise(folder: Path) -> None:
 
 
 def _wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
