@@ -150,11 +150,17 @@ class Faults:
 
 
 def append_incident(path: Path, incident: Incident) -> None:
-    """Add a line to a file of incidents, for good."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(incident)) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Add a line to a file of incidents, for good; where only a part of it fits, none of it."""
+    left = (json.dumps(asdict(incident)) + "\n").encode()
+    with open(path, "ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 class Held:

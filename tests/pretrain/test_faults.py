@@ -312,7 +312,12 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_is_tried_again(tmp_path: Pat
 
 
 def test_a_damaged_checkpoint_is_an_incident(tmp_path: Path) -> None:
-    train(model_of(), _loader().batch, 6, _config(), StageOutput(tmp_path), learn())
+    def stop(look: Progress) -> None:
+        if look.done == 7:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(model_of(), _loader().batch, NUM_STEPS, _config(), StageOutput(tmp_path, watch=stop), learn())
     victim = max((tmp_path / "state/step-6").iterdir(), key=lambda path: path.stat().st_size)
     os.truncate(victim, victim.stat().st_size // 2)
     model, out = model_of(), StageOutput(tmp_path)
