@@ -39,8 +39,9 @@ class Checkpoints:
     """The checkpoints of one run, in `folder`. At its end the block waits for what is still being written.
 
     kept: so many of the newest stay. every: those after multiples of so many steps stay too (0: none). background:
-    `save` returns when the tensors are copied; it needs their size in memory once more. written: told the step of each
-    that stands. last: the step that was to be saved last; damaged: the steps of those that the last `load` removed.
+    `save` returns when the tensors are copied; it needs their size in memory once more. written: told the step of
+    each that stands. alone: this process reads what several wrote. last: the step that was to be saved last; damaged:
+    the steps of those that the last `load` removed.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class Checkpoints:
         every: int = 0,
         background: bool = True,
         written: Callable[[int], None] = lambda step: None,
+        alone: bool = False,
     ) -> None:
         self.last, self.damaged, self._written = 0, list[int](), written
         self.folder, self._kept, self._every, self._background = folder, kept, every, background
-        together = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        together = not alone and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         # A group of its own: its messages come from another thread than training's, and NCCL carries no objects.
         self._group = dist.new_group(backend="gloo") if together else None
         self._rank, self._num_ranks = (dist.get_rank(), dist.get_world_size()) if together else (0, 1)

@@ -17,6 +17,7 @@ from puna.base.config import Config, did_you_mean
 from puna.base.errors import ConfigError
 from puna.base.files import refusing_full_disk
 from puna.base.output import Inputs, StageOutput
+from puna.base.ranks import world_size
 from puna.base.records import write_jsonl
 from puna.base.rng import generator, hash64
 from puna.model import Llama, LlamaConfig, load_model, save_model
@@ -24,6 +25,7 @@ from puna.model.config import PRESETS, before_long_context, shrunk
 from puna.model.flops import training_flops
 from puna.model.llama import drawn_weights
 from puna.model.upcycling import upcycled
+from puna.parallel.mesh import check_world
 from puna.parallel.preflight import preflight
 from puna.pretrain.checkpoint import Checkpoints
 from puna.pretrain.divided import Divided, world_of
@@ -154,6 +156,7 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput, evaluate: Eval
 
 def train_base(config: PretrainConfig, inputs: Inputs, out: StageOutput, evaluate: Evaluator | None = None) -> None:
     """What `run` does, in this process: alone, or as one of the ranks that all call it."""
+    check_world(out.mesh, world_size())
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
     folders = token_folders(inputs.many("tokens"))
     corpus = Corpus(folders, "train", tokenizer.fingerprint)
@@ -240,7 +243,7 @@ def _learn_together(
     if not out.writes:
         return None
     model = Llama(shape)
-    Checkpoints(out.state).load({"model": dict(model.named_parameters())})
+    Checkpoints(out.state, alone=True).load({"model": dict(model.named_parameters())})
     return model, log
 
 
