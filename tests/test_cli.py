@@ -52,6 +52,8 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("arguments", "message"),
     [
         (["run", "recipes/nono.yaml"], "expected a YAML file at recipes/nono.yaml, found none"),
+        (["chaos", "small.yaml", "--kinds", "kil"], 'nan, truncate, disk, came "kil"; did you mean "kill"'),
+        (["chaos", "small.yaml"], "expected a stage of kind pretrain, came world, curate"),
         (
             ["run", "small.yaml", "--set", "curate.langages=[en]"],
             'curate.langages: unknown setting; did you mean "languages"?',

@@ -87,6 +87,8 @@ class Pulse:
         if self._beats is None:
             return
         now, was, beats, rank = time.monotonic(), self._phase, self._beats, self._rank
+        if was == "starting":  # it began when the supervisor wrote the row, long before this object was made
+            self._since = beats.read(rank, "at")
         told = {f"{was}_times": beats.read(rank, f"{was}_times") + 1}
         told[f"{was}_seconds"] = beats.read(rank, f"{was}_seconds") + now - self._since
         if was == "step":

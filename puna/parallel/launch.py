@@ -204,18 +204,16 @@ class _World:
 
     def messages(self, timeout_s: float) -> Iterator[Any]:
         """What rank 0 sent; results and errors are put away. Raises what a rank raised on purpose."""
-        open_ends = [end for end in self._ends if not end.closed]
+        open_ends = {rank: end for rank, end in enumerate(self._ends) if not end.closed}
         deadline = time.monotonic() + timeout_s
         if not open_ends:
             time.sleep(timeout_s)
-        while open_ends and (ready := wait(open_ends, max(0.0, deadline - time.monotonic()))):
-            for end in ready:
-                rank = self._ends.index(end)  # type: ignore[arg-type]
+        while open_ends and (ready := wait(list(open_ends.values()), max(0.0, deadline - time.monotonic()))):
+            for rank in [rank for rank, end in open_ends.items() if end in ready]:
                 try:
-                    kind, value = end.recv()  # type: ignore[union-attr]
+                    kind, value = open_ends[rank].recv()
                 except (EOFError, OSError):
-                    end.close()  # type: ignore[union-attr]
-                    open_ends.remove(end)  # type: ignore[arg-type]
+                    open_ends.pop(rank).close()
                     continue
                 if kind == "message":
                     if rank == 0:
@@ -297,6 +295,7 @@ def _serve(
     stacks = open(folder / stacks_name(rank), "w")  # noqa: SIM115  it stays open while the process lives
     faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
     threading.Thread(target=_listen, args=(end, folder / recorder_name(rank)), daemon=True).start()
+    answer: tuple[str, Any]
     try:
         module, _, name = function.partition(":")
         value = getattr(importlib.import_module(module), name)(
@@ -326,7 +325,7 @@ def _listen(end: Connection, recorder: Path) -> None:
         import torch.distributed as dist
 
         if dist.is_available() and dist.is_initialized():
-            from torch._C._distributed_c10d import _dump_fr_trace_json
+            from torch._C._distributed_c10d import _dump_fr_trace_json  # type: ignore[attr-defined]
 
             recorder.write_text(str(_dump_fr_trace_json()))
 

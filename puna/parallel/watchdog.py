@@ -10,14 +10,16 @@ from puna.parallel.heartbeat import PHASES, Heartbeats
 
 @dataclass(frozen=True)
 class Limits:
-    """silence_s, silence_factor: a rank that says nothing for so long, and for so many times the mean length of
-    the phase it is in, hangs; first_s is the limit for a phase that has never ended yet (imports, compilers,
-    packing). One that a signal stopped (SIGSTOP) does not go on by itself: stopped_s is enough. restarts: how
-    often all may start again without a step more than before. slow: a rank whose own time a step is this many
-    times the median of all ranks, over `window` steps, is a straggler."""
+    """silence_s, silence_factor: a rank that says nothing for so long, and for so many times the mean length of the
+    phase it is in, hangs; outside of steps not before pause_s, since starting, saving and measuring vary more, and in a
+    phase that has never ended yet (imports, compilers, packing) not before first_s. One that a signal stopped (SIGSTOP)
+    does not go on by itself: stopped_s is enough. restarts: how often all may start again without a step more than
+    before. slow: a rank whose own time a step is this many times the median of all ranks, over `window` steps, is a
+    straggler."""
 
     silence_s: float = 5.0
     silence_factor: float = 10.0
+    pause_s: float = 30.0
     first_s: float = 300.0
     stopped_s: float = 2.0
     restarts: int = 3
@@ -27,7 +29,8 @@ class Limits:
     def silence(self, beats: Heartbeats, phase: str) -> float:
         """Seconds without a heartbeat after which a rank in this phase hangs."""
         usual = beats.mean_s(phase)
-        return self.first_s if usual is None else max(self.silence_s, self.silence_factor * usual)
+        least = self.silence_s if phase == "step" else self.pause_s
+        return self.first_s if usual is None else max(least, self.silence_factor * usual)
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class Watchdog:
     def silent(self, pids: dict[int, int], now: float) -> Silent | None:
         """The rank to blame if one of these, by their process numbers, hangs: one that is stopped, or the first that
         fell silent, since the others wait for it."""
-        if now - self._looked > 1.0:  # the supervisor itself was held up (Ctrl-Z, a sleeping laptop): nobody is late
-            self._seen = [(told, now) for told, _ in self._seen]
+        held_up = now - self._looked
+        if held_up > 1.0:  # the supervisor itself (Ctrl-Z, a sleeping laptop): that time is nobody's silence
+            self._seen = [(told, at + held_up) for told, at in self._seen]
         self._looked = now
         late = []
         for rank, pid in pids.items():

@@ -91,7 +91,7 @@ class Result:
 
     def table(self) -> list[tuple[str, int, int, float]]:
         """(kind, times, found, mean seconds lost) of each kind that struck."""
-        rows = []
+        rows: list[tuple[str, int, int, float]] = []
         for kind in CAUSES:
             those = [one for one in self.struck if one.kind == kind]
             if those:

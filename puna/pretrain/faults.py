@@ -33,15 +33,21 @@ INCIDENTS = "incidents.jsonl"
 _FEWEST = 20
 """Steps before which nobody knows what gradients are usual."""
 
-Cause = Literal[
-    # What the loop finds,
-    *("interrupted", "preempted", "not a number", "gradient spike", "flipped bit", "damaged checkpoint", "full disk"),
-    # and what a supervisor does.
-    *("killed", "crashed", "hung", "frozen", "straggler"),
+Found = Literal[
+    "interrupted", "preempted", "not a number", "gradient spike", "flipped bit", "damaged checkpoint", "full disk"
 ]
+Cause = Found | Literal["killed", "crashed", "hung", "frozen", "straggler"]
+"""What the loop finds, and what a supervisor does."""
 Action = Literal[
-    *("resumed", "computed again", "passed over", "rolled back", "restored", "used the one before", "went on"),
-    *("started again", "named"),
+    "resumed",
+    "computed again",
+    "passed over",
+    "rolled back",
+    "restored",
+    "used the one before",
+    "went on",
+    "started again",
+    "named",
 ]
 
 

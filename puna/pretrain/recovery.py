@@ -3,6 +3,7 @@
 step -> sealed -> saved now and then | broken seal -> restored    steps passed over in a row -> rolled back
 """
 
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -52,10 +53,15 @@ class Recovery:
 
     def restored(self, step: int) -> int:
         """The step to go on from after a bit has flipped in memory before `step`: nothing is passed over."""
-        found, before = self._loaded(), f"before step {step}"
-        if found is None:
+        before = f"before step {step}"
+        try:
+            found = self._loaded()
+            if found is None:
+                what = f"step {step}: weights or optimizer changed in memory"
+                raise MachineError(f"{what}, and there is no checkpoint yet; the same command begins anew")
+        except MachineError:
             self._faults.add(0, "flipped bit", "restored", 0.0, before)
-            raise MachineError(f"step {step}: weights or optimizer changed in memory, and there is no checkpoint yet")
+            raise
         back, kept = found
         self._faults.add(back, "flipped bit", "restored", max(0.0, self._out.seconds - kept["seconds"]), before)
         if sum(one.cause == "flipped bit" and one.step == back for one in self._faults.incidents) > _MOST_FLIPS:
@@ -84,8 +90,9 @@ class Recovery:
 
         The last one, and one that the run is left after, are waited for. Raises DiskFullError if it is the last.
         """
-        self._settle()
+        # With the wait for the one before: where writing takes longer than an interval, that is what saving costs.
         began, kept = time.monotonic(), {"log": self.log, "seconds": self._out.seconds, "is_stopped": is_stopped}
+        self._settle()
         try:
             with self._pulse.phase("saving"):
                 self._checkpoints.save(step, self._state, {**kept, **self._sealed()})
@@ -120,19 +127,25 @@ class Recovery:
         self._faults.add(step, "full disk", "went on", 0.0, str(error))
 
     def _loaded(self, below: int | None = None) -> tuple[int, dict[str, Any]] | None:
-        """The newest checkpoint that is whole and whose weights are those that were sealed; others are incidents."""
+        """The newest checkpoint that is whole and whose weights are those that were sealed; others are incidents.
+
+        Raises MachineError if only weights of a bad one were loaded: the first ones are gone.
+        """
         self._settle()
+        is_spoiled = False
         while True:
             found = self._checkpoints.load(self._state, below)
             damaged = list(self._checkpoints.damaged)
-            is_sound = (
-                found is None or self._is_one() is False or found[1].get("seal") in (None, str(self._seal.value()))
-            )
+            is_sound = found is None or not self._is_one() or found[1].get("seal") in (None, str(self._seal.value()))
             if found and not is_sound:
                 damaged.append(found[0])
-                below = found[0]
+                below, is_spoiled = found[0], True
+                shutil.rmtree(self._out.state / f"step-{found[0]}", ignore_errors=True)
             for one in damaged:
                 self._faults.add(one, "damaged checkpoint", "used the one before", 0.0)
+            if is_sound and found is None and is_spoiled:
+                what = "the only checkpoint holds other weights than were learned"
+                raise MachineError(f"{what}, and is removed; the same command begins anew")
             if is_sound:
                 return found
 

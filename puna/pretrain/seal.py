@@ -54,7 +54,7 @@ def _leaves(tensors: Any) -> Iterator[Tensor]:
     if isinstance(tensors, dict):
         yield from itertools.chain.from_iterable(_leaves(one) for one in tensors.values())
     elif isinstance(tensors, Tensor) and (tensors.requires_grad or not isinstance(tensors, torch.nn.Parameter)):
-        yield tensors.detach().to_local() if isinstance(tensors, DTensor) else tensors.detach()
+        yield (tensors.to_local() if isinstance(tensors, DTensor) else tensors).detach()
 
 
 def _words(tensor: Tensor) -> Tensor:

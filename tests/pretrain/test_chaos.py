@@ -13,7 +13,7 @@ from puna.pretrain.chaos import CAUSES, Kind, Planned, Result, chaos, plan, rate
 from tests.pretrain.small_training import SmallConfig, undisturbed
 
 FUNCTION = "tests.pretrain.small_training:train_small"
-QUICK = Limits(silence_s=60.0, first_s=600.0, stopped_s=1.0)
+QUICK = Limits(silence_s=60.0, pause_s=600.0, first_s=600.0, stopped_s=1.0)
 
 
 def disturb(tmp_path: Path, faults: list[Planned], **spoiled: str) -> Result:

@@ -238,6 +238,21 @@ def test_a_bit_that_flips_before_a_checkpoint_is_written_spoils_that_alone(tmp_p
     assert incidents(out) == [(6, "damaged checkpoint", "used the one before"), (5, "flipped bit", "restored")]
 
 
+def test_a_bit_that_flips_before_the_only_checkpoint_is_written_is_begun_anew_after(tmp_path: Path) -> None:
+    """Its weights were loaded already when they are found wrong: a run must not begin with them."""
+
+    def validate(model: nn.Module) -> float:
+        flip_bit(next(model.parameters()).data, seed=3)
+        return 0.0
+
+    plain, batch_at = learn(), _loader().batch
+    with pytest.raises(MachineError, match="the only checkpoint holds other weights than were learned"):
+        train(model_of(), batch_at, NUM_STEPS, _config(), StageOutput(tmp_path), plain, validate, NUM_STEPS)
+    model = model_of()
+    train(model, batch_at, NUM_STEPS, _config(), StageOutput(tmp_path), plain)
+    assert_same(model, without(set(), model_of(), _config()))
+
+
 def test_a_bit_that_flips_after_the_last_step_ends_the_run_which_goes_on_from_the_last_checkpoint(
     tmp_path: Path,
 ) -> None:

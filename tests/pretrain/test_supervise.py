@@ -13,7 +13,7 @@ from puna.pretrain.supervise import is_supervised, supervise
 from tests.pretrain.small_training import SmallConfig, undisturbed
 
 FUNCTION = "tests.pretrain.small_training:train_small"
-QUICK = Limits(silence_s=60.0, first_s=600.0, stopped_s=1.0)
+QUICK = Limits(silence_s=60.0, pause_s=600.0, first_s=600.0, stopped_s=1.0)
 
 
 @pytest.mark.parametrize("fault, cause", [("", None), ("kill", "killed"), ("freeze", "frozen")])
