@@ -76,7 +76,7 @@ class Checkpoints:
             self._write(step, tensors, text)
             return
         copies = self._copied(tensors)
-        if torch.cuda.is_available():
+        if torch.cuda.is_initialized():
             torch.cuda.synchronize()
         self._writing = threading.Thread(target=self._write_or_keep_error, args=(step, copies, text))
         self._writing.start()
@@ -113,7 +113,8 @@ class Checkpoints:
         self.wait()
         for step in _steps(self.folder) if self._every and self._rank == 0 else []:
             if step % self._every == 0:
-                shutil.copytree(self.folder / f"step-{step}", folder / f"step-{step}", copy_function=os.link)
+                name = f"step-{step}"
+                shutil.copytree(self.folder / name, folder / name, copy_function=os.link, dirs_exist_ok=True)
 
     def _write_or_keep_error(self, step: int, tensors: dict[str, Any], state: str) -> None:
         try:
