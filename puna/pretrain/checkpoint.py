@@ -219,7 +219,7 @@ def _writer(name: str) -> int:
 
 def _local(tensor: Tensor) -> Tensor:
     """The part of a tensor that this rank holds."""
-    return tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor.detach()
+    return (tensor.to_local() if isinstance(tensor, DTensor) else tensor).detach()
 
 
 def _num_bytes(tensors: Any) -> int:

@@ -37,9 +37,12 @@ def model_of(experts: int = 3) -> Llama:
     return Llama(LlamaConfig(**shape, max_position=64, tied=experts == 1, **sizes))
 
 
-def in_layout(layout: str) -> nn.Module:
-    """The model as this rank holds it."""
+def in_layout(layout: str, draw: bool = False) -> nn.Module:
+    """The model as this rank holds it, perhaps with weights drawn by their names."""
     model = model_of()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters() if draw else ():
+            parameter.copy_(drawn(name, parameter.shape))
     if layout == "tensor":
         divide_matrices(model, init_device_mesh("cpu", (2,)))
     elif layout == "fsdp and tensor":
@@ -90,12 +93,17 @@ def drawn(name: str, shape: torch.Size) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(hash64(0, name) >> 1))
 
 
+def number_of(name: str) -> int:
+    return hash64(0, name) % 97 + 1
+
+
 @torch.no_grad()
 def saves(layout: str, folder: Path) -> None:
-    tensors = state_of(in_layout(layout))
-    for name, tensor in every(tensors):
-        whole = drawn(name, tensor.shape)
-        tensor.copy_(distribute_tensor(whole, tensor.device_mesh, tensor.placements) if is_divided(tensor) else whole)
+    """Weights as drawn, and all else a multiple of them, so that each tensor differs and is known whole."""
+    tensors = state_of(in_layout(layout, draw=True))
+    for name, tensor in every({**tensors, "model": {}}):
+        parameter = tensors["model"][name.split("/")[2]]
+        tensor.copy_(parameter * number_of(name)) if tensor.dim() else tensor.fill_(number_of(name))
     with Checkpoints(folder) as checkpoints:
         checkpoints.save(1, tensors, STATE)
         for _, tensor in every(tensors):
@@ -108,7 +116,10 @@ def loads(layout: str, folder: Path) -> list[str]:
         assert checkpoints.load(tensors) == (1, STATE)
     for name, tensor in every(tensors):
         whole = tensor.full_tensor() if is_divided(tensor) else tensor
-        assert torch.equal(whole, drawn(name, tensor.shape)), f"{layout}: {name}"
+        weight = drawn(name.split("/")[2], tensor.shape)
+        number = number_of(name)
+        expected = weight if name.startswith("/model") else weight * number if tensor.dim() else torch.tensor(number)
+        assert torch.equal(whole, expected), f"{layout}: {name}"
     return [name for name, _ in every(tensors)]
 
 
