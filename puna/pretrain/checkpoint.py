@@ -124,6 +124,8 @@ class Checkpoints:
 
     def _write(self, step: int, tensors: dict[str, Any], state: str) -> None:
         final, temp = self.folder / f"step-{step}", self.folder / ".writing"
+        # Before anyone writes: what an earlier attempt left there would be taken for a checkpoint.
+        self._said_by_first(lambda: shutil.rmtree(temp, ignore_errors=True))
         sums = self._all_say(lambda: self._write_tensors(step, tensors, final, temp))
 
         def finish() -> None:
@@ -145,8 +147,6 @@ class Checkpoints:
     def _write_tensors(self, step: int, tensors: dict[str, Any], final: Path, temp: Path) -> dict[str, str]:
         """Write this rank's part to `temp`; the checksums of its files, by rank 0 also of those of nobody."""
         with refusing_full_disk(final, 2 * _num_bytes(tensors)):
-            if self._rank == 0:
-                shutil.rmtree(temp, ignore_errors=True)
             writer = dcp.FileSystemWriter(temp, sync_files=True)
             try:
                 dcp.save(tensors, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
