@@ -251,13 +251,15 @@ def _first_model(config: PretrainConfig, inputs: Inputs, tokenizer: Tokenizer, s
         return new_model(shape, tokenizer, seed, router_bias)
     if len(given) > 1:
         raise ConfigError("pretrain: expected one of the inputs model and dense, came both")
-    model = _load_alike(inputs.one(given[0]), tokenizer)
+    model = load_alike(inputs.one(given[0]), tokenizer)
     expected = model_config(shape, tokenizer, router_bias)
     if given == ["dense"]:
         model = upcycled(model, shape.num_experts, shape.experts_per_token, hash64(seed, "routers") >> 1, router_bias)
+    # A model of long context is named by its shape before it, as presets are.
+    before = before_long_context(model.config).to_dict()
     for name, value in expected.to_dict().items():
-        if model.config.to_dict()[name] != value:
-            came = model.config.to_dict()[name]
+        if before[name] != value:
+            came = before[name]
             raise ConfigError(f"pretrain.model.{name}: expected {came} as in the input {given[0]}, came {value}")
     return model
 
@@ -268,10 +270,11 @@ def _reference(loss: LossConfig, inputs: Inputs, tokenizer: Tokenizer) -> Llama 
         if inputs.has("reference"):
             raise ConfigError("pretrain.loss.keep: expected less than 1 with the input reference, came 1.0")
         return None
-    return _load_alike(inputs.one("reference"), tokenizer)
+    return load_alike(inputs.one("reference"), tokenizer)
 
 
-def _load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
+def load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
+    """The model of a folder. Raises ConfigError if its tokenizer is another one."""
     if Tokenizer.load(folder).fingerprint != tokenizer.fingerprint:
         raise ConfigError(f"{folder}: expected a model with the tokenizer of this stage, came one with another")
     return load_model(folder)
