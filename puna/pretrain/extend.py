@@ -7,7 +7,6 @@ so far (`gate.py`). What is learned of long rows: `rows.py`.
 """
 
 import itertools
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -205,7 +204,7 @@ class _State:
         ]
         shape = self.model.config
         factor = (shape.rope_scaling or {}).get("factor", 1.0)
-        speed = part.metrics.get("tokens_per_s", math.nan)
+        speed = part.metrics.get("tokens_per_s", 0.0)  # of a round whose end was not seen nothing is known
         number = self.num_rounds(length)
         self.rounds.append(
             Round(length.row_tokens, number, log[-1]["tokens"], speed, shape.rope_theta, factor, judgement)
