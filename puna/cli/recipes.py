@@ -68,6 +68,14 @@ def pretrain(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None
     _run_until_kind(recipe, set_, out, "pretrain")
 
 
+def extend(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to its last extend stage, which teaches a base model longer context.
+
+    Example: puna extend recipes/studies/long-context.yaml --set extend.max_rounds=3
+    """
+    _run_until_kind(recipe, set_, out, "extend")
+
+
 def sft(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
     """Run a recipe up to its supervised fine-tuning stage.
 

@@ -219,7 +219,7 @@ def _learn_together(
     """This process learns its share of the model; the one that writes gets all of it, the others None."""
     if inputs.has("reference"):
         raise ConfigError("mesh: expected one process with the input reference, came more; selection needs one")
-    steps, first = config.steps(), _first_values(config, inputs, shape, out.seed)
+    steps, (shape, first) = config.steps(), _first_values(config, inputs, shape, out.seed)
     with world_of(out.mesh) as world:
         if config.faults.preflight:
             preflight(out.state, out.state)
@@ -387,26 +387,29 @@ def _first_model(config: PretrainConfig, inputs: Inputs, shape: LlamaConfig, see
         model = Llama(shape)
         model.initialise(_first_seed(seed), config.model.init_std)
         return model
-    model = _load_alike(inputs.one(given[0]), Tokenizer.load(inputs.one("tokenizer")))
+    model = load_alike(inputs.one(given[0]), Tokenizer.load(inputs.one("tokenizer")))
     if given == ["dense"]:
         settings = (shape.num_experts, shape.experts_per_token, hash64(seed, "routers") >> 1)
         model = upcycled(model, *settings, config.experts.bias_rate > 0)
+    # A model of long context is named by its shape before it, as presets are.
+    before = before_long_context(model.config).to_dict()
     for name, value in shape.to_dict().items():
-        if model.config.to_dict()[name] != value:
-            came = model.config.to_dict()[name]
+        if before[name] != value:
+            came = before[name]
             raise ConfigError(f"pretrain.model.{name}: expected {came} as in the input {given[0]}, came {value}")
     return model
 
 
 def _first_values(
     config: PretrainConfig, inputs: Inputs, shape: LlamaConfig, seed: int
-) -> Iterable[tuple[str, Tensor]]:
-    """The weights of `_first_model`, by name; fresh ones are drawn one at a time."""
+) -> tuple[LlamaConfig, Iterable[tuple[str, Tensor]]]:
+    """The shape and, by name, the weights of `_first_model`; fresh ones are drawn one at a time."""
     if inputs.has("model") or inputs.has("dense"):
-        return list(_first_model(config, inputs, shape, seed).named_parameters())
+        given = _first_model(config, inputs, shape, seed)
+        return given.config, list(given.named_parameters())
     with torch.device("meta"):
         model = Llama(shape)
-    return drawn_weights(model, _first_seed(seed), config.model.init_std)
+    return shape, drawn_weights(model, _first_seed(seed), config.model.init_std)
 
 
 def _first_seed(seed: int) -> int:
@@ -419,10 +422,11 @@ def _reference(loss: LossConfig, inputs: Inputs, tokenizer: Tokenizer) -> Llama 
         if inputs.has("reference"):
             raise ConfigError("pretrain.loss.keep: expected less than 1 with the input reference, came 1.0")
         return None
-    return _load_alike(inputs.one("reference"), tokenizer)
+    return load_alike(inputs.one("reference"), tokenizer)
 
 
-def _load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
+def load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
+    """The model of a folder. Raises ConfigError if its tokenizer is another one."""
     if Tokenizer.load(folder).fingerprint != tokenizer.fingerprint:
         raise ConfigError(f"{folder}: expected a model with the tokenizer of this stage, came one with another")
     return load_model(folder)
