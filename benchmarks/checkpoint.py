@@ -1,6 +1,6 @@
 """How long training stands still for a checkpoint, at once and in the background, and whether memory stays flat.
 
-    python -m benchmarks.checkpoint [--saves 50] [--folder FOLDER]
+    python -m benchmarks.checkpoint [--saves 50] [--few 8] [--folder FOLDER]
 
 Between saves nothing is trained: the next waits until the one before is written, and that wait is not counted.
 """
@@ -30,6 +30,7 @@ ROW = {"step": 1, "tokens": 2048, "loss": 3.123456789, "targets": 1811, "lr": 0.
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--saves", type=int, default=50)
+    parser.add_argument("--few", type=int, default=8, help="saves of the larger model, and of those at once")
     parser.add_argument("--folder", type=Path, default=None)
     options = parser.parse_args()
     prepare_machine(2)
@@ -37,13 +38,8 @@ def main() -> None:
         for background in (False, True):
             folder = Path(tempfile.mkdtemp(dir=options.folder))
             try:
-                measure(
-                    name,
-                    shape,
-                    background,
-                    folder,
-                    options.saves if name == "1M" and background else min(8, options.saves),
-                )
+                many = name == "1M" and background
+                measure(name, shape, background, folder, options.saves if many else options.few)
             finally:
                 shutil.rmtree(folder)
 

@@ -10,6 +10,7 @@ import pydantic
 import yaml
 
 from puna.base.errors import ConfigError, DataError
+from puna.base.ranks import is_rank, ranks_here
 
 Hardware = "hardware"
 """Marks a field that says how, not what: `workers: Annotated[int, Hardware] = 2` stays out of fingerprints."""
@@ -53,9 +54,15 @@ class Mesh(Config):
         """Processes that train together."""
         return self.data * self.replicas * self.experts * self.context * self.tensor * self.pipeline
 
-    def num_threads(self) -> int:
-        """Threads of one process; `auto` is the number of cores this process may use."""
-        return num_cores() if self.threads == "auto" else _positive("mesh.threads", self.threads)
+    def num_threads(self, together: bool = False) -> int:
+        """Threads of one process; `auto` is the number of cores this process may use.
+
+        together: of one of the processes that train, which share the cores of a machine.
+        """
+        if self.threads != "auto":
+            return _positive("mesh.threads", self.threads)
+        sharing = (ranks_here() if is_rank() else self.world_size) if together else 1
+        return max(1, num_cores() // sharing)
 
     def num_workers(self) -> int:
         """Worker processes of a data stage."""

@@ -30,6 +30,7 @@ for verb in (
     recipes.run,
     plan.plan,
     recipes.pretrain,
+    recipes.extend,
     chaos.chaos,
     recipes.sft,
     recipes.reward,

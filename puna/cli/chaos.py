@@ -50,7 +50,7 @@ def chaos(
     undisturbed = run_one(loaded, folder, replica=False, quiet=json_).manifests[-1]
     one = plan_recipe(loaded, STAGES, folder)[-1]
     metrics, mesh = undisturbed["metrics"], loaded.mesh
-    step_s = metrics["tokens_learned"] / metrics["tokens_per_s"] / metrics["num_steps"]
+    step_s = metrics["tokens_learned"] / metrics["useful_tokens_per_s"] / metrics["num_steps"]
     store, view = Store(folder), _View()
     view.say(rate_beside_llama(every, mesh.world_size))
     with store.lock(f"chaos-{stage}", one.fingerprint):

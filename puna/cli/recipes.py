@@ -8,6 +8,7 @@ import typer
 
 from puna.base.config import read_yaml
 from puna.base.errors import ConfigError, InputError
+from puna.base.ranks import rank
 from puna.cli.curation import show_rejects, show_story, show_sweep
 from puna.cli.options import JsonOption, OutOption, RecipeArgument, SetOption
 from puna.cli.plan import Beforehand
@@ -45,6 +46,8 @@ def run(
         _explain(recipes, folder, replicas=seeds is not None, as_json=json_)
         return
     results = [run_one(one, folder, replica=seeds is not None, quiet=json_) for one in recipes]
+    if rank() > 0:  # the first of several processes tells
+        return
     if json_:
         print(json.dumps([result.report for result in results] if seeds else results[0].report, ensure_ascii=False))
         return
@@ -63,6 +66,14 @@ def pretrain(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None
     Example: puna pretrain recipes/nano.yaml --set pretrain.num_tokens=500000
     """
     _run_until_kind(recipe, set_, out, "pretrain")
+
+
+def extend(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
+    """Run a recipe up to its last extend stage, which teaches a base model longer context.
+
+    Example: puna extend recipes/studies/long-context.yaml --set extend.max_rounds=3
+    """
+    _run_until_kind(recipe, set_, out, "extend")
 
 
 def sft(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = None) -> None:
@@ -213,6 +224,8 @@ def read_seeds(text: str | None) -> list[dict[str, Any]]:
 
 def run_one(recipe: Recipe, folder: Path, replica: bool, quiet: bool = False) -> RunResult:
     """Run a recipe in sight of the terminal, which is told first what it will take (not if `quiet`)."""
+    if rank() > 0:
+        return run_recipe(recipe, STAGES, folder, replica=replica)
     with make_watcher() as watch:
         told = watch if quiet else Beforehand(watch, recipe, folder, replica)
         return run_recipe(recipe, STAGES, folder, replica=replica, watch=told)
@@ -235,7 +248,8 @@ def stage_of_kind(recipe: Recipe, kind: str, path: Path) -> str:
 def _run_until(recipe: Recipe, stage: str, out: Path | None) -> None:
     folder = out or Path("runs") / recipe.name
     result = run_one(recipe.until(stage), folder, replica=False)
-    print(f"Model: {folder / stage}   Report: {result.report_path}")
+    if rank() == 0:
+        print(f"Model: {folder / stage}   Report: {result.report_path}")
 
 
 def _explain(recipes: list[Recipe], folder: Path, replicas: bool, as_json: bool) -> None:

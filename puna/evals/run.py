@@ -21,7 +21,7 @@ from puna.evals.foretold import Foretold
 from puna.evals.items import ItemResult, read_results, write_results
 from puna.evals.publish import publish, scores_table
 from puna.evals.statistics import wilson_interval
-from puna.evals.tasks import bits_per_byte, exam, gsm8k, mmlu, samples
+from puna.evals.tasks import bits_per_byte, exam, gsm8k, mmlu, needle, samples
 from puna.evals.tasks.spec import TaskConfig, TaskResult
 from puna.model import load_model
 from puna.tokenizer import Tokenizer
@@ -32,6 +32,7 @@ TASKS: dict[str, Callable[[TaskConfig, Sequence[Path], Candidate], TaskResult]] 
     "gsm8k": gsm8k.evaluate,
     "bits_per_byte": bits_per_byte.evaluate,
     "samples": samples.evaluate,
+    "needle": needle.evaluate,
 }
 
 
@@ -119,6 +120,9 @@ def _panels(
     kinds = {task.name: task.kind for task in config.tasks}
     judged = {name: items for name, items in results.items() if kinds[name] not in ("bits_per_byte", "samples")}
     for name, items in judged.items():
+        if kinds[name] == "needle":
+            out.panels.append(needle.panel(items, f"{name}: found by length and depth"))
+            continue
         bars = _subject_bars(items)
         if len(bars) > 1:
             out.panel("bars", f"{name} by subject", unit="share right", items=bars)

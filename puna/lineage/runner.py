@@ -10,11 +10,13 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from puna.base import ranks
 from puna.base.config import Config, did_you_mean, validate
 from puna.base.errors import ArtifactError, ConfigError, PunaError
 from puna.base.files import read_json, write_json
@@ -28,6 +30,8 @@ from puna.lineage.report import build_report, write_report
 from puna.lineage.rounds import round_of
 from puna.lineage.store import Store, read_manifest
 
+_POLL_S = 0.5
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -35,13 +39,15 @@ class Stage:
 
     The module is imported when a recipe uses it. `seeded` says that the recipe's seed can change its artifact. handed:
     by the name of a setting, the module of a part that the stage's own may not import; where the setting is given,
-    `run` is handed its function `make` under that name, and its source counts as the stage's.
+    `run` is handed its function `make` under that name, and its source counts as the stage's. together: where torchrun
+    started several processes, all of them run it; other stages are made by the first one.
     """
 
     module: str
     config: str
     seeded: bool = False
     handed: Mapping[str, str] = field(default_factory=dict)
+    together: bool = False
 
     def settings(self) -> type[Config]:
         """The class of the stage's settings."""
@@ -113,6 +119,8 @@ def run(
     """
     folder = out / f"seed-{recipe.seed}" if replica else out
     planned = plan(recipe, stages, out, folder)
+    if ranks.rank() > 0:
+        return _follow(planned, recipe, Store(out), folder)
     if watch:
         watch.planned(planned)
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,6 +138,24 @@ def run(
     report = build_report(located, recipe.model_dump(mode="json"))
     path = write_report(report, located, folder)
     return RunResult(folder, manifests, report, path, [one.name for one in planned if not one.reused])
+
+
+def _follow(planned: list[Planned], recipe: Recipe, store: Store, folder: Path) -> RunResult:
+    """What every process but the first one of several does: take part in stages that all run, and wait for others."""
+    for one in planned:
+        while not store.has(one.name, one.fingerprint):
+            if not one.stage.together:
+                time.sleep(_POLL_S)
+                continue
+            partial = store.partial(one.name, one.fingerprint)
+            threads = recipe.mesh.num_threads(together=True)
+            settings = (threads, recipe.mesh.num_workers(), None, recipe.mesh)
+            out = StageOutput(partial, one.seed, *settings, writes=False)
+            one.stage.function(one.config)(one.config, Inputs(one.inputs), out)
+            while not store.has(one.name, one.fingerprint):
+                time.sleep(_POLL_S)
+    manifests = [store.manifest(one.name, one.fingerprint) for one in planned]
+    return RunResult(folder, manifests, {}, folder / "report.html", [])
 
 
 def plan(recipe: Recipe, stages: Mapping[str, Stage], out: Path, folder: Path | None = None) -> list[Planned]:
@@ -184,7 +210,7 @@ def _reuse_or_make(store: Store, one: Planned, recipe: Recipe, watch: Watcher | 
 
 def _make(store: Store, one: Planned, recipe: Recipe, watch: Watcher | None) -> dict[str, Any]:
     partial = store.partial(one.name, one.fingerprint)
-    threads = _resolved_once(partial, recipe)
+    threads = _resolved_once(partial, recipe, one.stage)
     started = datetime.datetime.now(datetime.UTC)
     out = StageOutput(
         partial,
@@ -211,13 +237,13 @@ def _make(store: Store, one: Planned, recipe: Recipe, watch: Watcher | None) -> 
     return store.commit(one.name, one.fingerprint, out, made_by)
 
 
-def _resolved_once(partial: Path, recipe: Recipe) -> int:
+def _resolved_once(partial: Path, recipe: Recipe, stage: Stage) -> int:
     """`auto` threads are settled when an artifact is begun and kept on resume: sums depend on their number."""
     path = partial / "resolved.json"
     if path.exists():
         return int(read_json(path)["threads"])
     partial.mkdir(parents=True, exist_ok=True)
-    threads = recipe.mesh.num_threads()
+    threads = recipe.mesh.num_threads(together=stage.together)
     write_json(path, {"threads": threads})
     return threads
 

@@ -21,6 +21,9 @@ class KVCache(Protocol):
     def mask(self) -> Tensor:
         """[B, 1, T, S], true where one of the new tokens may see a stored one."""
 
+    def spans(self) -> list[tuple[slice, slice]]:
+        """Parts of the T new tokens, in order, each with the part of S that has all it sees; [] if not worth it."""
+
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new tokens' k, v [B, T, K, C]; return all a layer has, [B, K, S, C]."""
 
@@ -32,6 +35,7 @@ class AttentionContext:
     positions: [B, T] or [1, T], for RoPE. documents: [B, T] or None; tokens see each other only if their numbers are
     equal. cache: where keys and values of earlier tokens are. mask: [B, 1, T, S] or None for plain causal attention,
     over whole rows or, with `pieces`, over each of the documents: their lengths, in the order of the B * T tokens.
+    spans: as `KVCache.spans`.
     """
 
     positions: Tensor
@@ -39,6 +43,7 @@ class AttentionContext:
     cache: KVCache | None
     mask: Tensor | None
     pieces: list[int] | None = None
+    spans: list[tuple[slice, slice]] | None = None
 
     @classmethod
     def of(
@@ -51,7 +56,7 @@ class AttentionContext:
             new = torch.arange(tokens.shape[1], device=tokens.device)[None]
             positions = new if cache is None else cache.extend(tokens.shape[1])
         if cache is not None:
-            return cls(positions, None, cache, cache.mask())
+            return cls(positions, None, cache, cache.mask(), spans=cache.spans())
         if documents is None:
             return cls(positions, None, None, None)
         # A compiled graph is for one shape, and a GPU wants one large kernel: there the mask stays.
@@ -97,10 +102,27 @@ def attend(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext, layer: in
         keys, values = context.cache.update(layer, k, v)
     else:
         keys, values = k.transpose(1, 2), v.transpose(1, 2)
+    if context.spans:
+        assert context.mask is not None
+        return _attend_spans(q.transpose(1, 2), keys, values, context.mask, context.spans).transpose(1, 2)
     out = F.scaled_dot_product_attention(
         q.transpose(1, 2), keys, values, attn_mask=context.mask, is_causal=context.mask is None, enable_gqa=True
     )
     return out.transpose(1, 2)
+
+
+def _attend_spans(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor, spans: list[tuple[slice, slice]]) -> Tensor:
+    """Attention [B, H, T, C] where no product is made with keys that nothing of a part sees.
+
+    For a rank's half of a row of 4,096 tokens, forward and backward on one thread: 128 ms of CPU, and 70 with documents
+    of 300 tokens, where the mask over all keys takes 220 to 235.
+    """
+    out = []
+    for tokens, seen in spans:
+        visible = mask[:, :, tokens, seen]
+        part = (q[:, :, tokens], keys[:, :, seen], values[:, :, seen])
+        out.append(F.scaled_dot_product_attention(*part, attn_mask=visible, enable_gqa=True))
+    return torch.cat(out, dim=2)
 
 
 def _attend_pieces(q: Tensor, k: Tensor, v: Tensor, pieces: list[int]) -> Tensor:

@@ -73,6 +73,10 @@ class SlotCache:
         slots = torch.arange(self._new.num_seen, device=self.keys.device)
         return (slots <= self._new.positions[:, :, None])[:, None]
 
+    def spans(self) -> list[tuple[slice, slice]]:
+        """None: few new tokens, or slots that nearly all see."""
+        return []
+
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store k, v [B, T, K, C] of the announced tokens; all of the layer's, [B, K, S, C], as views."""
         keys, values = self.keys[layer], self.values[layer]

@@ -5,6 +5,8 @@ B batch, T tokens, D model width, H query heads, K key/value heads, C head width
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +77,11 @@ class Llama(nn.Module):
     def output_weight(self) -> Tensor:
         """[V, D]: the output matrix, which is the embedding if the model is tied."""
         return self.embedding.weight if self.output is None else self.output.weight
+
+    def set_rope(self, theta: float, scaling: dict[str, Any] | None, max_position: int) -> None:
+        """Turn queries and keys by these frequencies from now on: what long context changes beside the weights."""
+        self.config = replace(self.config, rope_theta=theta, rope_scaling=scaling, max_position=max_position)
+        self.frequencies = rope_frequencies(self.config.head_dim, theta, scaling)
 
     @torch.no_grad()
     def initialise(self, seed: int, std: float = 0.02) -> None:

@@ -60,6 +60,9 @@ class ContextCache:
         own_documents, own_places = own_chunks(documents, rank, size), own_chunks(places[None], rank, size)
         same = own_documents[:, :, None] == documents[:, None, :]
         self._mask = (same & (own_places[:, :, None] >= places))[:, None]
+        half = own_documents.shape[1] // 2
+        chunks = (slice(half), slice(half, 2 * half))
+        self._spans = [(chunk, _seen(self._mask[:, :, chunk])) for chunk in chunks]
 
     def extend(self, counts: int | Sequence[int]) -> Tensor:
         """Refused: positions restart with each document, and the batch has them."""
@@ -68,6 +71,10 @@ class ContextCache:
     def mask(self) -> Tensor:
         """[B, 1, T / S, T], true where one of the rank's tokens may see one of the row: made once for all layers."""
         return self._mask
+
+    def spans(self) -> list[tuple[slice, slice]]:
+        """The two chunks, each with the stretch of the row that it sees: without documents half of all products."""
+        return self._spans
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Of the rank's k, v [B, T / S, K, C] the whole rows', [B, K, T, C], in one exchange."""
@@ -97,6 +104,12 @@ class ContextShare:
     def own(self, whole: Tensor) -> Tensor:
         """`own_chunks` of the rank."""
         return own_chunks(whole, dist.get_rank(self._group), dist.get_world_size(self._group))
+
+
+def _seen(mask: Tensor) -> slice:
+    """From the first to the last of the keys that a mask [B, 1, tokens, T] shows to any token."""
+    places = mask.flatten(0, 2).any(0).nonzero()[:, 0].tolist()
+    return slice(places[0], places[-1] + 1)
 
 
 class _Total(torch.autograd.Function):

@@ -392,8 +392,3 @@ def _signal_name(number: int) -> str:
     except ValueError:
         name = f"signal {number}"
     return name + (" (the kernel's, if memory ran out)" if number == signal.SIGKILL else "")
-
-
-def is_rank() -> bool:
-    """Whether this process is a rank of a world already, under a supervisor or torchrun."""
-    return "WORLD_SIZE" in os.environ

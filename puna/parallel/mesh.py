@@ -38,11 +38,7 @@ class World:
     device: torch.device
 
     def __post_init__(self) -> None:
-        if self.sizes.world_size != dist.get_world_size():
-            raise ConfigError(
-                f"mesh: expected a product of {dist.get_world_size()}, the number of processes, came "
-                f"{self.sizes.world_size} ({layout(self.sizes)})"
-            )
+        check_world(self.sizes, dist.get_world_size())
 
     @cached_property
     def grid(self) -> DeviceMesh:
@@ -97,6 +93,15 @@ class World:
         if self.size(*names) > 1:
             dist.all_reduce(value, group=self.along(*names).get_group())
         return value
+
+
+def check_world(sizes: Mesh, num_processes: int) -> None:
+    """Raises ConfigError if a mesh is not for so many processes."""
+    if sizes.world_size != num_processes:
+        raise ConfigError(
+            f"mesh: expected a product of {num_processes}, the number of processes, came {sizes.world_size} "
+            f"({layout(sizes)}); set mesh.data and the others, or start as many processes"
+        )
 
 
 def check_model(sizes: Mesh, config: LlamaConfig, row_tokens: int) -> None:

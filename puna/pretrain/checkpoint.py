@@ -39,8 +39,9 @@ class Checkpoints:
     """The checkpoints of one run, in `folder`. At its end the block waits for what is still being written.
 
     kept: so many of the newest stay. every: those after multiples of so many steps stay too (0: none). background:
-    `save` returns when the tensors are copied; it needs their size in memory once more. written: told the step of each
-    that stands. last: the step that was to be saved last; damaged: the steps of those that the last `load` removed.
+    `save` returns when the tensors are copied; it needs their size in memory once more. written: told the step of
+    each that stands. alone: this process reads what several wrote. last: the step that was to be saved last; damaged:
+    the steps of those that the last `load` removed.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class Checkpoints:
         every: int = 0,
         background: bool = True,
         written: Callable[[int], None] = lambda step: None,
+        alone: bool = False,
     ) -> None:
         self.last, self.damaged, self._written = 0, list[int](), written
         self.folder, self._kept, self._every, self._background = folder, kept, every, background
-        together = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        together = not alone and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         # A group of its own: its messages come from another thread than training's, and NCCL carries no objects.
         self._group = dist.new_group(backend="gloo") if together else None
         self._rank, self._num_ranks = (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
@@ -86,7 +88,7 @@ class Checkpoints:
             self._write(step, tensors, text)
             return
         copies = self._copied(tensors)
-        if torch.cuda.is_available():
+        if torch.cuda.is_initialized():
             torch.cuda.synchronize()
         self._writing = threading.Thread(target=self._write_or_keep_error, args=(step, copies, text))
         self._writing.start()
@@ -125,7 +127,8 @@ class Checkpoints:
         self.wait()
         for step in steps(self.folder) if self._every and self._rank == 0 else []:
             if step % self._every == 0:
-                shutil.copytree(self.folder / f"step-{step}", folder / f"step-{step}", copy_function=os.link)
+                name = f"step-{step}"
+                shutil.copytree(self.folder / name, folder / name, copy_function=os.link, dirs_exist_ok=True)
 
     def _write_or_keep_error(self, step: int, tensors: dict[str, Any], state: str) -> None:
         try:
@@ -135,6 +138,8 @@ class Checkpoints:
 
     def _write(self, step: int, tensors: dict[str, Any], state: str) -> None:
         final, temp = self.folder / f"step-{step}", self.folder / ".writing"
+        # Before anyone writes: what an earlier attempt left there would be taken for a checkpoint.
+        self._said_by_first(lambda: shutil.rmtree(temp, ignore_errors=True))
         sums = self._all_say(lambda: self._write_tensors(step, tensors, final, temp))
 
         def finish() -> None:
@@ -157,8 +162,6 @@ class Checkpoints:
     def _write_tensors(self, step: int, tensors: dict[str, Any], final: Path, temp: Path) -> dict[str, str]:
         """Write this rank's part to `temp`; the checksums of its files, by rank 0 also of those of nobody."""
         with refusing_full_disk(final, 2 * _num_bytes(tensors)):
-            if self._rank == 0:
-                shutil.rmtree(temp, ignore_errors=True)
             writer = dcp.FileSystemWriter(temp, sync_files=True)
             try:
                 dcp.save(tensors, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
@@ -232,7 +235,7 @@ def _writer(name: str) -> int:
 
 def _local(tensor: Tensor) -> Tensor:
     """The part of a tensor that this rank holds."""
-    return tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor.detach()
+    return (tensor.to_local() if isinstance(tensor, DTensor) else tensor).detach()
 
 
 def _num_bytes(tensors: Any) -> int:

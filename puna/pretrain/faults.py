@@ -8,6 +8,7 @@ batches. What happened is written down at once (incidents.jsonl), so that a run 
 
 import collections
 import contextlib
+import errno
 import json
 import math
 import os
@@ -150,17 +151,19 @@ class Faults:
 
 
 def append_incident(path: Path, incident: Incident) -> None:
-    """Add a line to a file of incidents, for good; where only a part of it fits, none of it."""
-    left = (json.dumps(asdict(incident)) + "\n").encode()
-    with open(path, "ab", buffering=0) as file:
-        before = file.seek(0, os.SEEK_END)
-        try:
-            while left:
-                left = left[file.write(left) :]
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(before)
-            raise
+    """Add a line to a file of incidents, for good, or nothing. Raises OSError if there is no room for it."""
+    size = path.stat().st_size if path.exists() else 0
+    line = (json.dumps(asdict(incident)) + "\n").encode()
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        if os.write(number, line) < len(line):
+            raise OSError(errno.ENOSPC, f"no room for a line in {path.name}")
+        os.fsync(number)
+    except OSError:
+        os.ftruncate(number, size)
+        raise
+    finally:
+        os.close(number)
 
 
 class Held:

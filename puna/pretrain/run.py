@@ -17,6 +17,7 @@ from puna.base.config import Config, did_you_mean
 from puna.base.errors import ConfigError
 from puna.base.files import refusing_full_disk
 from puna.base.output import Inputs, StageOutput
+from puna.base.ranks import world_size
 from puna.base.records import write_jsonl
 from puna.base.rng import generator, hash64
 from puna.model import Llama, LlamaConfig, load_model, save_model
@@ -24,6 +25,7 @@ from puna.model.config import PRESETS, before_long_context, shrunk
 from puna.model.flops import training_flops
 from puna.model.llama import drawn_weights
 from puna.model.upcycling import upcycled
+from puna.parallel.mesh import check_world
 from puna.parallel.preflight import preflight
 from puna.pretrain.checkpoint import Checkpoints
 from puna.pretrain.divided import Divided, world_of
@@ -154,6 +156,7 @@ def run(config: PretrainConfig, inputs: Inputs, out: StageOutput, evaluate: Eval
 
 def train_base(config: PretrainConfig, inputs: Inputs, out: StageOutput, evaluate: Evaluator | None = None) -> None:
     """What `run` does, in this process: alone, or as one of the ranks that all call it."""
+    check_world(out.mesh, world_size())
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
     folders = token_folders(inputs.many("tokens"))
     corpus = Corpus(folders, "train", tokenizer.fingerprint)
@@ -216,7 +219,7 @@ def _learn_together(
     """This process learns its share of the model; the one that writes gets all of it, the others None."""
     if inputs.has("reference"):
         raise ConfigError("mesh: expected one process with the input reference, came more; selection needs one")
-    steps, first = config.steps(), _first_values(config, inputs, shape, out.seed)
+    steps, (shape, first) = config.steps(), _first_values(config, inputs, shape, out.seed)
     with world_of(out.mesh) as world:
         if config.faults.preflight:
             preflight(out.state, out.state)
@@ -240,7 +243,7 @@ def _learn_together(
     if not out.writes:
         return None
     model = Llama(shape)
-    Checkpoints(out.state).load({"model": dict(model.named_parameters())})
+    Checkpoints(out.state, alone=True).load({"model": dict(model.named_parameters())})
     return model, log
 
 
@@ -384,26 +387,29 @@ def _first_model(config: PretrainConfig, inputs: Inputs, shape: LlamaConfig, see
         model = Llama(shape)
         model.initialise(_first_seed(seed), config.model.init_std)
         return model
-    model = _load_alike(inputs.one(given[0]), Tokenizer.load(inputs.one("tokenizer")))
+    model = load_alike(inputs.one(given[0]), Tokenizer.load(inputs.one("tokenizer")))
     if given == ["dense"]:
         settings = (shape.num_experts, shape.experts_per_token, hash64(seed, "routers") >> 1)
         model = upcycled(model, *settings, config.experts.bias_rate > 0)
+    # A model of long context is named by its shape before it, as presets are.
+    before = before_long_context(model.config).to_dict()
     for name, value in shape.to_dict().items():
-        if model.config.to_dict()[name] != value:
-            came = model.config.to_dict()[name]
+        if before[name] != value:
+            came = before[name]
             raise ConfigError(f"pretrain.model.{name}: expected {came} as in the input {given[0]}, came {value}")
     return model
 
 
 def _first_values(
     config: PretrainConfig, inputs: Inputs, shape: LlamaConfig, seed: int
-) -> Iterable[tuple[str, Tensor]]:
-    """The weights of `_first_model`, by name; fresh ones are drawn one at a time."""
+) -> tuple[LlamaConfig, Iterable[tuple[str, Tensor]]]:
+    """The shape and, by name, the weights of `_first_model`; fresh ones are drawn one at a time."""
     if inputs.has("model") or inputs.has("dense"):
-        return list(_first_model(config, inputs, shape, seed).named_parameters())
+        given = _first_model(config, inputs, shape, seed)
+        return given.config, list(given.named_parameters())
     with torch.device("meta"):
         model = Llama(shape)
-    return drawn_weights(model, _first_seed(seed), config.model.init_std)
+    return shape, drawn_weights(model, _first_seed(seed), config.model.init_std)
 
 
 def _first_seed(seed: int) -> int:
@@ -416,10 +422,11 @@ def _reference(loss: LossConfig, inputs: Inputs, tokenizer: Tokenizer) -> Llama 
         if inputs.has("reference"):
             raise ConfigError("pretrain.loss.keep: expected less than 1 with the input reference, came 1.0")
         return None
-    return _load_alike(inputs.one("reference"), tokenizer)
+    return load_alike(inputs.one("reference"), tokenizer)
 
 
-def _load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
+def load_alike(folder: Path, tokenizer: Tokenizer) -> Llama:
+    """The model of a folder. Raises ConfigError if its tokenizer is another one."""
     if Tokenizer.load(folder).fingerprint != tokenizer.fingerprint:
         raise ConfigError(f"{folder}: expected a model with the tokenizer of this stage, came one with another")
     return load_model(folder)

@@ -43,9 +43,11 @@ class Speed:
 
     def __init__(self, model: nn.Module, out: StageOutput, work: Work | None, num_steps: int) -> None:
         self._out, self._work, self._path = out, work, out.state / SPEED
+        self._earlier = _whole_rows(self._path)
         total = work.flops_a_token * work.tokens_at(0) * num_steps if work else 0.0
         self._peak = _peak_flops(model) * out.mesh.world_size if total >= _WORTH_FLOPS else 0.0
         self._started = self._told = time.monotonic()
+        self._rows: list[dict[str, float]] = []
         self._learned = self._tokens = 0.0
         self._last = (0.0, 0.0)
         self._shown: dict[str, float | str] = {}
@@ -74,7 +76,7 @@ class Speed:
             rates = self._rates(self._learned, self._tokens, time.monotonic() - self._started)
             del rates["peak_memory_bytes"]  # of the whole stage it is in the manifest
             self._out.metric(**rates)
-        rows = _whole_rows(self._path)
+        rows = [*self._earlier, *self._rows]
         if len(rows) > 1:
             write_jsonl(self._out.path / SPEED, rows)
             self._out.panels.append(_panel(rows))
@@ -88,6 +90,7 @@ class Speed:
 
     def _write(self, row: dict[str, float]) -> None:
         row = {"seconds": round(self._out.seconds, 3), "attempt": self._out.attempt, **row}
+        self._rows.append(row)
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -108,7 +111,7 @@ def _peak_memory_bytes() -> int:
 
 
 def _whole_rows(path: Any) -> list[dict[str, Any]]:
-    """The rows of a file; one that a kill cut off is none."""
+    """The rows of earlier attempts; one that a kill cut off is taken away, so that the next begins a line."""
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8")

@@ -13,8 +13,9 @@ from typing import Any
 from puna.base.config import Config
 from puna.base.errors import MachineError
 from puna.base.output import Inputs, Progress, Share, StageOutput
+from puna.base.ranks import is_rank
 from puna.parallel.heartbeat import Heartbeats
-from puna.parallel.launch import Event, is_rank, launch
+from puna.parallel.launch import Event, launch
 from puna.parallel.preflight import fit_slots, judge, measure
 from puna.parallel.watchdog import Limits
 from puna.pretrain.faults import INCIDENTS, FaultConfig, Incident, append_incident

@@ -58,7 +58,8 @@ class Trackers:
         for one in self._each:
             one.close()
         if error is None and self._each:
-            shutil.copytree(self._folder, self._out.path / "tracking", copy_function=os.link, dirs_exist_ok=True)
+            place = self._out.path / "tracking"
+            shutil.copytree(self._folder, place, symlinks=True, copy_function=os.link, dirs_exist_ok=True)
 
 
 class TensorBoard:

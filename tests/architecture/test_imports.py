@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "scaling": {"model"},
     "curate": {"tokenizer"},
     "engine": {"tokenizer", "model"},
+    "needle": {"tokenizer", "model"},
     "parallel": {"model"},
-    "pretrain": {"tokenizer", "model", "parallel"},
-    "evals": {"engine", "verify", "tokenizer", "curate", "model"},
+    "pretrain": {"needle", "tokenizer", "model", "parallel"},
+    "evals": {"engine", "verify", "needle", "tokenizer", "curate", "model"},
     "export": {"tokenizer", "model"},
     "posttrain": {"pretrain", "engine", "evals", "verify", "tokenizer", "model", "parallel"},
 }

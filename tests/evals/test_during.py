@@ -22,7 +22,7 @@ def test_they_are_those_of_the_stage_on_the_same_weights(
 ) -> None:
     out = StageOutput(tmp_path / "out")
     stage.run(config(tasks=TASKS[:2]), inputs, out)
-    expected = {one["task"]: one["value"] for one in json.loads((out.path / "scores.json").read_text())["scores"]}
+    expected = {one["task"]: one["value"] for one in json.loads((out.path / "scores.json").read_text())}
     given = Inputs({"tokenizer": inputs.one("model"), "exams": inputs.one("exams")})
     evaluate, model = make({"tasks": TASKS[:2], "style": "base"}, given), load_model(inputs.one("model")).train()
     before, drawn = {name: one.clone() for name, one in model.state_dict().items()}, torch.get_rng_state()

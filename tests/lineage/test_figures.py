@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from puna.lineage.report.curves import MAX_POINTS, broken_runs, lines, log_ticks, thin, tick_texts
 from puna.lineage.report.figures import NUM_COLOURS, Dot, Mark, Scale, bars, dots, funnel, nice_ticks
 from puna.lineage.report.graph import HEIGHT, WIDTH, lineage_graph, place, read_graph
+from puna.lineage.report.heat import CELL, INK, cell_colour, heat_map
 from puna.lineage.report.panels import render_panel
 from puna.lineage.report.stairs import PLOT, staircase
 from puna.lineage.report.steps import Step
@@ -301,6 +302,32 @@ def luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_heat_map_has_a_cell_for_each_share_in_its_place():
+    drawn = heat_map(["512", "4096"], ["0%", "50%", "100%"], [[1.0, 0.5], [0.25, None], [0.0, 0.95]], "length", "depth")
+    root = ElementTree.fromstring(drawn)
+    boxes = [(b.attrib["x"], b.attrib["width"], float(b.attrib["y"]), b.attrib["fill"]) for b in root.iter("rect")]
+    assert [(x, y / CELL) for x, _, y, _ in boxes] == [
+        *(("0.000%", 0), ("50.000%", 0), ("0.000%", 1), ("0.000%", 2), ("50.000%", 2))
+    ]
+    assert {width for _, width, _, _ in boxes} == {"50.000%"}
+    assert [fill for *_, fill in boxes] == [cell_colour(share) for share in (1.0, 0.5, 0.25, 0.0, 0.95)]
+    texts = [text.text for text in root.iter("text")]
+    assert texts == ["100", "50", "25", "0", "95", "512", "4096", "0%", "50%", "100%"]
+    titles = [title.text for title in root.iter("title")]
+    assert titles[2] == "depth 50%, length 512: 25.0%"
+    for wrong in ([[1.0, 0.5]], [[1.0], [0.5], [0.1]], [[1.5, 0.5], [0, 0], [0, 0]]):
+        with pytest.raises(ValueError, match="expected"):
+            heat_map(["512", "4096"], ["0%", "50%", "100%"], wrong, "length", "depth")
+
+
+def test_numbers_of_a_heat_map_stand_out_from_every_share():
+    """Dark on light in both themes: 9 to 1."""
+    for hundredth in range(101):
+        ground = luminance(cell_colour(hundredth / 100))
+        assert (ground + 0.05) / (luminance(INK) + 0.05) >= 9
+    assert len({cell_colour(share) for share in (0.0, 0.5, 0.9, 1.0)}) == 4
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])

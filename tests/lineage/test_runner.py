@@ -79,7 +79,7 @@ def test_what_a_setting_hands_to_a_stage_counts_as_its_source_there_alone(
     )
     source = source.replace("(config, inputs, out):", "(config, inputs, out, maker=None):")
     (toy / "join.py").write_text(source.replace("+ SUFFIX)", "+ SUFFIX + (maker() if maker else ''))"))
-    del sys.modules["toystages.join"]
+    sys.modules.pop("toystages.join", None)
     handed = {**stages, "join": dataclasses.replace(stages["join"], handed={"maker": "toystages.handed"})}
     run(_recipe(), handed, tmp_path / "run")
     assert (tmp_path / "run/join/joined.txt").read_text().endswith("ab!")

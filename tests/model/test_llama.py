@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from puna.model import Llama, LlamaConfig
+from puna.model.config import LLAMA31_ROPE_SCALING
 
 CONFIG = LlamaConfig(dim=32, layers=3, heads=4, kv_heads=2, ffn_dim=48, vocab_size=97, rope_theta=10_000.0)
 
@@ -100,3 +103,14 @@ def test_frequencies_stay_exact_when_the_model_is_cast():
     model = Llama(CONFIG).to(torch.bfloat16)
     assert model.frequencies.dtype == torch.float32
     assert model(tokens_of(1, 4)).dtype == torch.bfloat16
+
+
+def test_another_rope_makes_the_model_that_was_made_with_it(model):
+    scaling = {**LLAMA31_ROPE_SCALING, "original_max_position_embeddings": 16}
+    other = Llama(replace(CONFIG, rope_theta=2e4, rope_scaling=scaling, max_position=64))
+    other.load_state_dict(model.state_dict())
+    tokens = tokens_of(1, 50)
+    before = model(tokens)
+    model.set_rope(2e4, scaling, 64)
+    assert torch.equal(model(tokens), other(tokens)) and model.config == other.config
+    assert relative(before, other(tokens)) > 1e-3

@@ -165,7 +165,7 @@ with checkpoint.Checkpoints(Path(sys.argv[1])) as checkpoints:
         ("FileSystemWriter.finish = die", 1),
         ("checkpoint.write_json = die", 1),
         ("os.rename = die", 1),
-        ("checkpoint._steps = die", 2),
+        ("checkpoint.steps = die", 2),
     ],
 )
 def test_a_kill_in_the_background_leaves_a_whole_one(tmp_path: Path, moment: str, step: int) -> None:

@@ -13,6 +13,7 @@ from puna.base.errors import ConfigError, DataError
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_jsonl, write_documents
 from puna.model import Llama, LlamaConfig, load_model, save_model
+from puna.model.config import LLAMA31_ROPE_SCALING
 from puna.pretrain.mix.corpus import Corpus
 from puna.pretrain.mix.plan import MixConfig
 from puna.pretrain.mix.plan import run as make_mix
@@ -125,6 +126,20 @@ def test_a_model_goes_on_from_where_it_stood(inputs: dict[str, Path], tmp_path: 
     further = pretrained({**inputs, "dense": trained.path}, tmp_path / "further", ("model",), **FAST)
     losses = [[row["loss"] for row in read_jsonl(out.path / "log.jsonl")] for out in (trained, further)]
     assert losses[1][0] < losses[0][0] - 0.5 and losses[1][-1] < losses[0][-1]
+
+
+def test_a_model_of_long_context_goes_on_in_longer_rows_with_its_rope(inputs: dict[str, Path], tmp_path: Path) -> None:
+    """The shape is said as it was before long context; what comes out has the RoPE and the positions of what came."""
+    scaling = {**LLAMA31_ROPE_SCALING, "original_max_position_embeddings": 64}
+    model = load_model(inputs["dense"])
+    model.set_rope(10_000.0, scaling, 256)
+    save_model(model, tokenizer_of(b"th"), tmp_path / "long")
+    given = {**inputs, "dense": tmp_path / "long"}
+    out = pretrained(given, tmp_path / "out", ("model",), row_tokens=128, batch_rows=1)
+    config = load_model(out.path).config
+    assert (config.rope_scaling, config.max_position) == (scaling, 256)
+    with pytest.raises(ConfigError, match="pretrain.model.rope_theta: expected 10000.0 as in the input model"):
+        pretrained(given, tmp_path / "other", ("model",), model={**SHAPE, "rope_theta": 5e5})
 
 
 def test_a_mix_decides_what_is_learned(inputs: dict[str, Path], tmp_path: Path) -> None:

@@ -57,10 +57,11 @@ def test_a_small_run_measures_no_peak(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_measuring_the_peak_leaves_what_training_draws_alone(tmp_path: Path) -> None:
+    model = _model()
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    Speed(_model(), StageOutput(tmp_path), Work(1e9, lambda step: 1000), num_steps=1)
+    Speed(model, StageOutput(tmp_path), Work(1e9, lambda step: 1000), num_steps=1)
     assert torch.equal(torch.rand(2), expected)
 
 

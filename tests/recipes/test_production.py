@@ -82,6 +82,21 @@ def test_the_batch_of_the_405b_grows_as_the_papers() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_context_grows_in_six_stages_from_8k_to_128k(name: str) -> None:
+    """About 800B tokens (section 3.4.2); what comes out has the RoPE and the positions of the published model."""
+    configs = configs_of(name)
+    lengths = configs["extend"].lengths
+    assert len(lengths) == 6 and lengths[0].row_tokens > 8192 and lengths[-1].row_tokens == 131_072
+    assert sum(one.num_tokens for one in lengths) == pytest.approx(800e9, rel=1e-6)
+    assert configs["extend"].gate.needle_accuracy == 1.0 and configs["extend"].required
+    published = PRESETS[name.upper()]
+    written = {"rope_type": "llama3", **lengths[0].rope_scaling.model_dump()}
+    assert written == published.rope_scaling and published.max_position == 131_072
+    assert all(one.rope_scaling is None and one.rope_theta is None for one in lengths[1:])
+    assert configs["anneal"].row_tokens == 131_072 and configs["extend"].lr == RATES[name][1]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_post_training_is_six_rounds_with_the_papers_numbers(name: str) -> None:
     recipe, configs = Recipe.load(RECIPES / f"{name}.yaml", BROUGHT), configs_of(name)
     assert [stage for stage in recipe.stages if stage.endswith(".dpo")] == [f"round{n}.dpo" for n in range(1, 7)]
@@ -115,6 +130,7 @@ def test_what_differs_between_the_sizes_is_what_their_files_say() -> None:
     assert differing == {
         *("mix.num_tokens", "pretrain.model", "pretrain.num_tokens", "pretrain.batch_rows", "pretrain.lr"),
         "pretrain.batch_ramp",
+        *("extend.lengths", "extend.batch_tokens", "extend.lr"),
         *("anneal.model", "anneal.lr", "reward.lr", "export.title"),
     }
     wired = [[(stage, spec.kind, spec.inputs) for stage, spec in one.stages.items()] for one in recipes.values()]
@@ -140,6 +156,16 @@ SETTINGS: dict[str, Any] = {
     "tokenizer.vocab_size": 512,
     "tokenizer.num_special": 16,
     **{f"{stage}.{name}": value for stage in ("pretrain", "anneal") for name, value in TRAINING.items()},
+    # The village has no long pages, and so narrow a model finds no needle: what is tried is that the stages fit together.
+    "extend.lengths": [
+        {"row_tokens": 320, "num_tokens": 640, "rope_scaling": {"factor": 8, "original_max_position_embeddings": 256}}
+    ],
+    "extend.batch_tokens": 640,
+    "extend.long_share": 0.0,
+    "extend.needles_share": 0.5,
+    "extend.needles": {"facts": 2, "questions": 2, "keys": ["a", "b", "c"], "digits": 2},
+    "extend.gate": {"short_tolerance": 10, "needle_accuracy": 0, "per_depth": 1, "short_rows": 2},
+    "extend.checkpoint_interval_s": 1e9,
     "anneal-mix.num_tokens": 2 * 4 * 128,
     "anneal.num_tokens": 2 * 4 * 128,
     "anneal.batch_rows": 4,
@@ -264,6 +290,7 @@ def test_every_stage_runs_at_a_small_width(name: str, brought: dict[str, Any], t
     sizes = ("dim", "layers", "heads", "kv_heads", "ffn_dim", "tied", "rope_theta")
     assert all(getattr(model.config, size) == getattr(narrow, size) for size in sizes)
     assert model.config.layers == whole.layers and (out / "export/model.gguf").exists()
+    assert model.config.rope_scaling is not None and model.config.max_position == 320
     logs = {stage: [row["lr"] for row in read_jsonl(out / stage / "log.jsonl")] for stage in ("pretrain", "anneal")}
     assert logs["pretrain"] == pytest.approx([peak * step / 8000 for step in (1, 2, 3)])
     assert logs["anneal"] == pytest.approx([end, end / 2])

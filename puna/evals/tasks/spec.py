@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
 from puna.base.config import Config
 from puna.evals.items import ItemResult, Score
 from puna.evals.statistics import wilson_interval
+from puna.needle.plant import NeedleConfig
 
 _USES = {
     "exam": {"normalise", "max_tokens", "file", "written"},
@@ -16,7 +17,10 @@ _USES = {
     "gsm8k": {"shots", "max_tokens"},
     "bits_per_byte": {"window"},
     "samples": {"file", "samples", "temperature", "max_tokens"},
+    "needle": {"lengths", "depths", "per_depth", "needles"},
 }
+
+DEPTHS = tuple(tenth / 10 for tenth in range(11))
 
 
 class TaskConfig(Config):
@@ -28,11 +32,12 @@ class TaskConfig(Config):
     (0: the model's context). file: the exam's name, where the task has another. written: a
     base model writes its choice with the options before it, as a chat model does, instead of the likeliest option
     being taken: what fine-tuning gained is measured on the same task only so. samples, temperature: answers drawn for
-    each item, for pass@k.
+    each item, for pass@k. lengths: tokens of texts with a needle (none: the model's context), `per_depth` of them with
+    the needle at each of `depths`, a share of the text.
     """
 
     name: str = pydantic.Field(min_length=1, pattern=r"^[\w.-]+$")
-    kind: Literal["exam", "mmlu", "gsm8k", "bits_per_byte", "samples"]
+    kind: Literal["exam", "mmlu", "gsm8k", "bits_per_byte", "samples", "needle"]
     input: str
     limit: int = pydantic.Field(0, ge=0)
     shots: int = pydantic.Field(0, ge=0)
@@ -44,6 +49,10 @@ class TaskConfig(Config):
     written: bool = False
     samples: int = pydantic.Field(16, ge=1)
     temperature: float = pydantic.Field(1.0, gt=0)
+    lengths: tuple[Annotated[int, pydantic.Field(ge=16)], ...] = ()
+    depths: tuple[Annotated[float, pydantic.Field(ge=0, le=1)], ...] = pydantic.Field(DEPTHS, min_length=1)
+    per_depth: int = pydantic.Field(20, ge=1)
+    needles: NeedleConfig = pydantic.Field(default_factory=NeedleConfig)
 
     @pydantic.model_validator(mode="after")
     def _refuse_unused(self) -> "TaskConfig":

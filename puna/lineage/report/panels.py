@@ -4,6 +4,7 @@
     funnel   steps: [{name, documents, tokens}]
     bars     unit, items: [{label, value, low?, high?, group?}]
     lines    x_label, y_label, series: [{name, x, y, right?}], x_scale?, y_scale? (log), right_label?
+    heatmap  x_label, y_label, columns, rows, values: a row of shares from 0 to 1 for each of the rows, or null
     samples  items: [{id, prompt, answer, expected, verdict}]
     text     text
 
@@ -19,6 +20,7 @@ from typing import Any
 from puna.lineage.report.curves import lines
 from puna.lineage.report.figures import bars, colour, funnel, swatch
 from puna.lineage.report.formats import exact, format_number
+from puna.lineage.report.heat import heat_map
 from puna.lineage.report.markup import Child, Html, linked, tag
 
 MAX_ROWS = 200  # of a table, in the page; the manifest has them all
@@ -109,6 +111,9 @@ PANELS = {
     "funnel": lambda panel: funnel(panel["steps"]),
     "bars": lambda panel: bars(panel["items"], panel.get("unit") or ""),
     "lines": lines_panel,
+    "heatmap": lambda panel: heat_map(
+        panel["columns"], panel["rows"], panel["values"], panel["x_label"], panel["y_label"]
+    ),
     "text": lambda panel: tag("p", clipped(panel["text"]), class_="text"),
     "samples": lambda panel: sample_cards(merge_samples([("answer", panel)]), {}),
 }

@@ -95,6 +95,7 @@ svg text{font-size:12px;fill:var(--quiet);font-variant-numeric:tabular-nums}
 .curve.c1{stroke-dasharray:7 3}.curve.c2{stroke-dasharray:2 3}.curve.c3{stroke-dasharray:10 3 2 3}
 .curve.c4{stroke-dasharray:5 2}.curve.c5{stroke-dasharray:1 2}
 .curve.c6{stroke-dasharray:12 4}.curve.c7{stroke-dasharray:6 2 1 2}
+.heat-cell{stroke:var(--card);stroke-width:1.5}
 .end{stroke:var(--card);stroke-width:1.5}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;font-size:13.5px;color:var(--quiet);margin-bottom:10px}
 .legend span{display:inline-flex;align-items:center;gap:6px;min-width:0}

@@ -4,6 +4,7 @@ Sizes that only a run can tell (how many pages the rules drop) are those of the 
 project measures itself by; what an earlier run has made is counted instead.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from puna.scaling.recipe.work import PROCESS, START_SECONDS, WITH_TORCH, WORKER,
 # Set on one lap of recipes/nano.yaml, in seconds of one core of the reference machine (effort.py).
 HTML_SECONDS, TEXT_SECONDS, DOCUMENT_SECONDS = 1.1, 0.3, 1e-4  # a million characters, a document
 LABEL_SECONDS, CLASSIFY_SECONDS, BASELINE_SECONDS = 1.2e-4, 1.3e-3, 1e-3
+NEEDLE_SECONDS = 1e-3
 VOCAB_SECONDS, COUNT_SECONDS, ENCODE_SECONDS = 2e-4, 0.25, 0.26
 
 PAGES_KEPT, TEXTS_KEPT, TEXT_OF_MARKUP, MARKUP_OF_PAGE = 0.75, 0.95, 0.32, 2.1e3
@@ -107,6 +109,15 @@ def tokens(config: Any, given: Given) -> Work:
     tokens = documents.characters / bytes_per_token(vocab_size)
     effort = Effort(alone=START_SECONDS, spread=ENCODE_SECONDS * documents.characters / 1e6)
     return Work(effort, PROCESS + 0.3e9, {"": replace(documents, tokens=tokens, vocab_size=vocab_size)})
+
+
+def needles(config: Any, given: Given) -> Work:
+    given.of("tokens")
+    few, many = config.shortest, config.longest
+    tokens = config.num_documents * ((many - few) / math.log(many / few) if many > few else few)
+    size = bytes_per_token(given.of("tokenizer").vocab_size)
+    effort = Effort(alone=START_SECONDS + NEEDLE_SECONDS * config.num_documents)
+    return Work(effort, PROCESS, {"": Volume(config.num_documents, tokens * size)})
 
 
 def mix(config: Any, given: Given) -> Work:

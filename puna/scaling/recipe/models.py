@@ -62,6 +62,32 @@ def pretrain(config: Any, given: Given) -> Work:
     return replace(work, effort=work.effort + checks)
 
 
+def extend(config: Any, given: Given) -> Work:
+    """One round of each length; told as a training of all tokens in the longest rows, which the machine must hold."""
+    model = given.model().model
+    assert model is not None
+    effort, most, tokens = Effort(), 0.0, 0.0
+    short = config.gate.short_tokens or model.max_position
+    for index, length in enumerate(config.lengths):
+        rows = config.batch_tokens // length.row_tokens
+        work = _learning(model, config, length.num_tokens, length.row_tokens, rows, config.micro_batch)
+        held = 6 * config.gate.short_rows * short  # before, four times on the way, at the gate
+        checks = forward(model, held, short, 8 * short)
+        for needle in {short, *(one.row_tokens for one in config.lengths[: index + 1])}:
+            checks = checks + _needles(model, needle, len(config.gate.depths) * config.gate.per_depth)
+        effort, most, tokens = effort + work.effort + checks, max(most, work.memory_bytes), tokens + length.num_tokens
+    longest = config.lengths[-1].row_tokens
+    needs = Training(model, tokens, longest, config.batch_tokens // longest, config.optimizer)
+    extended = replace(model, max_position=longest)
+    out = Volume(vocab_size=model.vocab_size, model=extended)
+    return Work(effort, most, {"": out}, needs, extended)
+
+
+def _needles(model: LlamaConfig, length: int, count: int) -> Effort:
+    """So many haystacks of a length, read once."""
+    return forward(model, count * length, length, max(length, 16_384))
+
+
 def ladder(config: Any, given: Given) -> Work:
     vocab_size = given.of("tokenizer").vocab_size
     train, effort, most, runs = config.train, Effort(alone=START_SECONDS), 0.0, 0
@@ -253,6 +279,10 @@ def _task(task: Any, items: Volume, start: Volume, config: Any) -> Effort:
         tokens = _tokens_of(items.first(task.limit), model.vocab_size, turns=0)
         window = task.window or model.max_position
         return forward(model, 2 * tokens if task.window else tokens, window, 32 * window)
+    if task.kind == "needle":
+        count = len(task.depths) * task.per_depth
+        each = (_needles(model, length, count) for length in task.lengths or [model.max_position])
+        return sum(each, Effort())
     rows = items.first(task.limit)
     question, answer = _question(rows, start, task.max_tokens)
     question = min(question * (1 + task.shots), max(1.0, model.max_position - answer))

@@ -5,8 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from puna.needle.documents import NeedleDocumentsConfig
 from puna.posttrain.reward import RewardConfig
 from puna.posttrain.sft import SftConfig
+from puna.pretrain.extend import ExtendConfig
+from puna.pretrain.run import PretrainConfig
 from puna.scaling.recipe.kinds import WORK
 from puna.scaling.recipe.models import _share_that_fits
 from puna.scaling.recipe.volume import Volume
@@ -69,3 +72,28 @@ def test_more_documents_take_longer_and_give_more_tokens(rows: float, times: flo
     less, more = work(rows), work(times * rows)
     assert more.outputs[""].tokens == pytest.approx(times * less.outputs[""].tokens)
     assert MACHINE.seconds(more.effort) > MACHINE.seconds(less.effort)
+
+
+def test_longer_context_is_counted_as_the_trainings_of_its_lengths() -> None:
+    """Two lengths cost what two trainings of these rows do, and the gate; the longest row is what must be held."""
+    lengths = [{"row_tokens": 512, "num_tokens": 4_096_000}, {"row_tokens": 1024, "num_tokens": 8_192_000}]
+    config = ExtendConfig.model_validate({"lengths": lengths, "batch_tokens": 4096, "gate": {"per_depth": 1}})
+    work = WORK["extend"](config, given_(model=MODEL))
+    alone = [
+        WORK["pretrain"](PretrainConfig(num_tokens=n, row_tokens=r, batch_rows=4096 // r), given_(model=MODEL))
+        for r, n in ((512, 4_096_000), (1024, 8_192_000))
+    ]
+    seconds = [MACHINE.seconds(one.effort) for one in (work, *alone)]
+    assert seconds[0] == pytest.approx(sum(seconds[1:]), rel=0.1)
+    needs = work.training
+    assert needs is not None and (needs.tokens, needs.row_tokens, needs.batch_rows) == (12_288_000, 1024, 4)
+    model = work.outputs[""].model
+    assert model is not None and model.max_position == 1024
+    assert work.memory_bytes == max(one.memory_bytes for one in alone)
+
+
+def test_made_documents_are_told_by_their_number_and_length() -> None:
+    config = NeedleDocumentsConfig(num_documents=100, shortest=100, longest=400)
+    work = WORK["needles"](config, given_(tokens=Volume(1, 1, tokens=1), tokenizer=Volume(vocab_size=2048)))
+    mean = sum(100 * 4 ** (i / 1000) for i in range(1000)) / 1000
+    assert work.outputs[""].characters == pytest.approx(100 * mean * bytes_per_token(2048), rel=0.01)

@@ -1,0 +1,81 @@
+"""Needles: they stand where it is said, one key has one value, and no test asks what was learned."""
+
+import re
+
+import numpy as np
+import pytest
+
+from puna.base.errors import ConfigError
+from puna.needle.plant import Haystack, NeedleConfig, is_for_tests, needle_document, needle_items
+from puna.tokenizer import Tokenizer
+
+FACT = re.compile(r"\nThe key of (\w+) is (\d+)\.\n")
+CONFIG = NeedleConfig(facts=5, questions=3)
+
+
+def test_the_fact_stands_at_the_depth_that_was_asked_in_a_text_of_the_length(
+    haystack: Haystack, tokenizer: Tokenizer
+) -> None:
+    """Counted in the text itself, with all facts taken out of it; to the end of a sentence, 20 characters at most."""
+    for length in (700, 2500):
+        items = needle_items(haystack, CONFIG, length, (0.0, 0.3, 1.0), 6)
+        assert len(items) == 18
+        for item in items:
+            assert len(item.prompt) + len(item.answer) == item.length == length
+            assert item.prompt[0] == tokenizer.bos_id and tokenizer.eos_id not in item.prompt
+            text = tokenizer.decode(item.prompt[1:])
+            told = f"\nThe key of {item.key} is {item.value}.\n"
+            assert text.count(told) == 1 and text.index(told) == item.at - 1
+            pages = len(FACT.sub("", text.removesuffix(f"\nThe key of {item.key} is")))
+            before = len(FACT.sub("", text[: item.at - 1]))
+            assert abs(before - item.depth * pages) <= 20
+            assert before in (0, pages) or FACT.sub("", text[: item.at - 1]).rstrip("\n").endswith((".", ". "))
+
+
+def test_one_of_several_facts_of_one_form_is_asked(haystack: Haystack, tokenizer: Tokenizer) -> None:
+    for item in needle_items(haystack, CONFIG, 900, (0.5,), 20):
+        text = tokenizer.decode(item.prompt)
+        facts = FACT.findall(text)
+        assert len(facts) == len({key for key, _ in facts}) == len({value for _, value in facts}) == 5
+        assert text.endswith(f"\nThe key of {item.key} is") and dict(facts)[item.key] == item.value
+        assert tokenizer.decode(item.answer) == f" {item.value}.\n"
+
+
+def test_no_test_asks_a_pair_that_documents_to_learn_from_tell(haystack: Haystack, tokenizer: Tokenizer) -> None:
+    """With two digits there are 30 * 90 pairs, so that both sides would meet many times over."""
+    config = NeedleConfig(facts=5, questions=5, digits=2)
+    documents = [needle_document(haystack, config, 600, 3, i) for i in range(300)]
+    learned = {pair for one in documents for pair in FACT.findall(tokenizer.decode(one))}
+    items = needle_items(haystack, config, 600, (0.0, 0.5), 40)
+    asked = {pair for item in items for pair in FACT.findall(tokenizer.decode(item.prompt))}
+    assert len(learned) > 700 and len(asked) > 200 and not learned & asked
+    assert 0.15 < np.mean([is_for_tests(key, str(v)) for key in config.keys for v in range(10, 100)]) < 0.35
+
+
+@pytest.mark.parametrize("length", [250, 600, 601])
+def test_a_document_to_learn_from_asks_at_its_end_what_it_tells(
+    haystack: Haystack, tokenizer: Tokenizer, length: int
+) -> None:
+    """In a short one there are fewer facts, as many as fill half of it."""
+    for number in range(10):
+        ids = needle_document(haystack, CONFIG, length, 0, number)
+        assert len(ids) == length and ids[0] == tokenizer.bos_id and ids[-1] == tokenizer.eos_id
+        lines = [line for line in tokenizer.decode(ids[1:-1]).split("\n") if line.startswith("The key of ")]
+        told = lines[: len(lines) - CONFIG.questions] if length >= 600 else lines[: len(lines) // 2]
+        asked = lines[len(told) :]
+        assert len(set(told)) == len(told) == (5 if length >= 600 else 2)
+        assert len(set(asked)) == len(asked) and set(asked) <= set(told)
+
+
+def test_a_document_is_known_by_its_seed_and_number(haystack: Haystack) -> None:
+    made = [needle_document(haystack, CONFIG, 600, *key).tolist() for key in ((0, 1), (0, 1), (0, 2), (1, 1))]
+    assert made[0] == made[1] and made[0] != made[2] and made[0] != made[3]
+
+
+def test_facts_that_leave_no_room_are_refused(haystack: Haystack) -> None:
+    with pytest.raises(ConfigError, match="at most half of 300 tokens, came"):
+        needle_items(haystack, CONFIG, 300, (0.5,), 1)
+    with pytest.raises(ConfigError, match="at most half of 150 tokens, came"):
+        needle_document(haystack, CONFIG, 150, 0, 0)
+    with pytest.raises(ConfigError, match=r"needles.facts: expected at most the 3 keys, came 5"):
+        needle_items(haystack, NeedleConfig(facts=5, keys=("a", "b", "c")), 900, (0.5,), 1)
