@@ -299,7 +299,8 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_is_tried_again(tmp_path: Pat
         return _loader().batch(step)
 
     try:
-        train(model, batch_at, NUM_STEPS, _config(), out, learn())
+        config = _config(checkpoint_in_background=False)
+        train(model, batch_at, NUM_STEPS, config, out, learn())
         assert seen[3:8] == [{2, 3}, {2, 3}, {2, 3}, {2, 3}, {3, 7}]
         assert incidents(out) == [(step, "full disk", "went on") for step in (4, 5, 6)]
         assert_same(model, without(set(), model_of(), _config()))
