@@ -135,6 +135,7 @@ class Faults:
         """Put the incidents beside the manifest and into the report: by cause, and how much of the time counted."""
         if not self._out.writes or not (self.incidents or self._path.exists()):
             return
+        self.write()
         # A supervisor adds to the file too.
         self.incidents = [Incident(**row) for row in _whole_rows(self._path, mend=False)] + self._unwritten
         # Beside the manifest and not one of the artifact's files: those are the same however often a run was killed.
