@@ -37,10 +37,14 @@ def tokenizer_of(*joined: bytes) -> Tokenizer:
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Shards of a few pages with their tokenizer, and a dense model of SHAPE."""
-    folder = tmp_path_factory.mktemp("inputs")
+    return inputs_of(tmp_path_factory.mktemp("inputs"), b"th")
+
+
+def inputs_of(folder: Path, *joined: bytes) -> dict[str, Path]:
+    """The same, with a tokenizer of bytes and these words."""
     for name in ("documents", "tokenizer", "dense"):
         (folder / name).mkdir()
-    tokenizer = tokenizer_of(b"th")
+    tokenizer = tokenizer_of(*joined)
     tokenizer.save(folder / "tokenizer")
     pages = [Document(f"d{i}", f"the {i} th cat and the {i + 1} th dog " * (i + 1)) for i in range(12)]
     write_documents(folder / "documents/documents-0000.parquet", pages)
