@@ -14,10 +14,11 @@ from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_jsonl, write_documents
 from puna.model import Llama, LlamaConfig, load_model, save_model
 from puna.model.config import LLAMA31_ROPE_SCALING
+from puna.pretrain.first import ShapeConfig, new_model
 from puna.pretrain.mix.corpus import Corpus
 from puna.pretrain.mix.plan import MixConfig
 from puna.pretrain.mix.plan import run as make_mix
-from puna.pretrain.run import PretrainConfig, ShapeConfig, drawn, new_loader, new_model, run
+from puna.pretrain.run import PretrainConfig, drawn, new_loader, run
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.bpe import special_ids, split_pattern
 from puna.tokenizer.shards import TokensConfig
