@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from puna.parallel.data import local
+
 
 class Average:
     """A running mean of a model's parameters; buffers are not averaged. mean: by name, a checkpoint keeps it."""
@@ -14,9 +16,14 @@ class Average:
     @torch.no_grad()
     def add(self, number: int) -> None:
         """Take in the weights as they are, as the `number`-th, counted from one."""
-        torch._foreach_lerp_(list(self.mean.values()), list(self._parameters.values()), 1 / number)
+        torch._foreach_lerp_(*self._held(), 1 / number)
 
     @torch.no_grad()
     def put(self) -> None:
         """Make the mean the model's weights."""
-        torch._foreach_copy_(list(self._parameters.values()), list(self.mean.values()))
+        mean, parameters = self._held()
+        torch._foreach_copy_(parameters, mean)
+
+    def _held(self) -> tuple[list[Tensor], list[Tensor]]:
+        """What this process holds of the mean and of the parameters."""
+        return [local(one) for one in self.mean.values()], [local(one) for one in self._parameters.values()]

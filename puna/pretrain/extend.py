@@ -24,6 +24,7 @@ from puna.needle.find import heat_map
 from puna.needle.plant import Haystack
 from puna.pretrain import checkpoint
 from puna.pretrain.experts import ExpertsConfig
+from puna.pretrain.first import load_alike
 from puna.pretrain.gate import Gate, GateConfig, Judgement
 from puna.pretrain.loader import Batch
 from puna.pretrain.long_rows import LongRows, RowsConfig
@@ -31,7 +32,7 @@ from puna.pretrain.loop import LoopConfig, loss_panel, train
 from puna.pretrain.loss import LossConfig
 from puna.pretrain.mix.corpus import Corpus, token_folders
 from puna.pretrain.objective import pretraining
-from puna.pretrain.run import load_alike, save_base
+from puna.pretrain.run import save_base
 from puna.pretrain.steps import Steps
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import INDEX_FILE

@@ -19,20 +19,12 @@ from puna.base.errors import ConfigError, DataError
 from puna.base.files import read_json, write_json
 from puna.base.output import Inputs, StageOutput
 from puna.model import save_model
+from puna.pretrain.first import ShapeConfig, model_config, new_model
 from puna.pretrain.loop import train
 from puna.pretrain.mix.corpus import Corpus, token_folders
 from puna.pretrain.mix.plan import read_copies
 from puna.pretrain.objective import pretraining
-from puna.pretrain.run import (
-    PretrainConfig,
-    ShapeConfig,
-    adopt,
-    heldout_batches,
-    model_config,
-    new_loader,
-    new_model,
-    validation_of,
-)
+from puna.pretrain.run import PretrainConfig, adopt, heldout_batches, new_loader, validation_of
 from puna.pretrain.text import Text
 from puna.tokenizer import Tokenizer
 

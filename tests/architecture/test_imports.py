@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "verify": set(),
     "tokenizer": set(),
     "model": set(),
-    "scaling": {"model"},
+    "scaling": {"model", "parallel"},
     "curate": {"tokenizer"},
     "engine": {"tokenizer", "model"},
     "needle": {"tokenizer", "model"},

@@ -14,10 +14,11 @@ from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_jsonl, write_documents
 from puna.model import Llama, LlamaConfig, load_model, save_model
 from puna.model.config import LLAMA31_ROPE_SCALING
+from puna.pretrain.first import ShapeConfig, new_model
 from puna.pretrain.mix.corpus import Corpus
 from puna.pretrain.mix.plan import MixConfig
 from puna.pretrain.mix.plan import run as make_mix
-from puna.pretrain.run import PretrainConfig, ShapeConfig, drawn, new_loader, new_model, run
+from puna.pretrain.run import PretrainConfig, drawn, new_loader, run
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.bpe import special_ids, split_pattern
 from puna.tokenizer.shards import TokensConfig
@@ -37,10 +38,14 @@ def tokenizer_of(*joined: bytes) -> Tokenizer:
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Shards of a few pages with their tokenizer, and a dense model of SHAPE."""
-    folder = tmp_path_factory.mktemp("inputs")
+    return inputs_of(tmp_path_factory.mktemp("inputs"), b"th")
+
+
+def inputs_of(folder: Path, *joined: bytes) -> dict[str, Path]:
+    """The same, with a tokenizer of bytes and these words."""
     for name in ("documents", "tokenizer", "dense"):
         (folder / name).mkdir()
-    tokenizer = tokenizer_of(b"th")
+    tokenizer = tokenizer_of(*joined)
     tokenizer.save(folder / "tokenizer")
     pages = [Document(f"d{i}", f"the {i} th cat and the {i + 1} th dog " * (i + 1)) for i in range(12)]
     write_documents(folder / "documents/documents-0000.parquet", pages)

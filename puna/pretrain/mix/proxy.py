@@ -7,11 +7,12 @@ import numpy as np
 
 from puna.base.errors import DataError
 from puna.base.output import StageOutput
+from puna.pretrain.first import new_model
 from puna.pretrain.loop import mean_loss, train
 from puna.pretrain.mix.corpus import Corpus
 from puna.pretrain.mix.plan import plan
 from puna.pretrain.objective import dense_loss, pretraining
-from puna.pretrain.run import PretrainConfig, drawn, new_loader, new_model
+from puna.pretrain.run import PretrainConfig, drawn, new_loader
 from puna.tokenizer import Tokenizer
 
 _HELDOUT_ROWS = 32

@@ -59,7 +59,8 @@ def pretrain(config: Any, given: Given) -> Work:
     work = _learning(model, config, config.num_tokens, config.row_tokens, config.batch_rows, config.micro_batch)
     held = 10 * config.heldout_rows * config.row_tokens
     checks = forward(model, held, config.row_tokens, config.micro_batch * config.row_tokens)
-    return replace(work, effort=work.effort + checks)
+    assert work.training is not None
+    return replace(work, effort=work.effort + checks, training=replace(work.training, divides=True))
 
 
 def extend(config: Any, given: Given) -> Work:
@@ -124,7 +125,7 @@ def _learning(model: LlamaConfig, config: Any, tokens: float, row_tokens: int, r
     if model.num_experts == 1:
         options = {"micro_batches": batches, "dtype": "fp32", "optimizer": config.optimizer}
         held += training_memory(model, min(micro_rows, rows), row_tokens, **options).resident
-    needs = Training(model, tokens, row_tokens, rows, config.optimizer)
+    needs = Training(model, tokens, row_tokens, rows, config.optimizer, micro_rows)
     out = Volume(vocab_size=model.vocab_size, model=model)
     return Work(effort + Effort(alone=START_SECONDS), held, {"": out}, needs, model)
 

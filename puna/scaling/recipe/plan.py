@@ -11,20 +11,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from puna.base.config import Config, validate
+from puna.base.config import Config, Mesh, validate
 from puna.base.errors import ConfigError, PunaError
 from puna.base.files import read_json
 from puna.lineage.recipe import Recipe
 from puna.lineage.runner import Planned, Stage, plan
 from puna.lineage.store import Store, read_manifest
+from puna.parallel.mesh import check_model, layout
 from puna.scaling.devices import Device
 from puna.scaling.forecast import forecast, of_text, read_ladders
 from puna.scaling.law import FLOPS_PER_WEIGHT, REFIT
-from puna.scaling.layout import best_layout, fewest_gpus
+from puna.scaling.layout import USABLE, Layout, best_layout, estimate, fewest_gpus
+from puna.scaling.memory import Split, training_memory
 from puna.scaling.recipe.effort import Effort, Machine
 from puna.scaling.recipe.kinds import WORK
 from puna.scaling.recipe.volume import Volume, measure, together
-from puna.scaling.recipe.work import Given, Training, Unknown, Work
+from puna.scaling.recipe.work import WITH_TORCH, Given, Training, Unknown, Work
 
 _LAW_FROM = 1e8
 """Parameters from which on Chinchilla's runs say something of a model; theirs begin at 44M."""
@@ -263,7 +265,7 @@ def _drafts(
         try:
             work = WORK[spec.kind](config, Given(references, find, workers))
             loss = _predicted(recipe, references, made, store, work)
-            drafts[name] = _on_machine(name, spec.kind, work, config, machine, devices, workers, loss)
+            drafts[name] = _on_machine(name, spec.kind, work, config, machine, devices, workers, loss, recipe.mesh)
         except Unknown as missing:
             drafts[name] = _Draft(name, spec.kind, None, note=str(missing), known=missing.outputs)
     return drafts
@@ -284,9 +286,20 @@ def _on_machine(
     devices: Devices | None,
     workers: int,
     loss: _Loss | None,
+    mesh: Mesh,
 ) -> _Draft:
+    is_divided = mesh.world_size > 1 and work.training is not None and work.training.divides
+    if is_divided:
+        assert work.training is not None
+        check_model(mesh, work.training.model, work.training.row_tokens)
     if devices is None or work.model is None:
         workers = getattr(config, "workers", None) or workers
+        if is_divided:
+            assert work.training is not None
+            each = WITH_TORCH + _memory_each(work.training, mesh)
+            note = f"{layout(mesh)}: {each / 1e6:,.0f} MB each"
+            seconds, held = machine.seconds(work.effort, workers), each * mesh.world_size
+            return _Draft(name, kind, work, seconds, 0, held, note=note, loss=loss)
         return _Draft(name, kind, work, machine.seconds(work.effort, workers), 0, work.memory_bytes, loss=loss)
     needs, device = work.training, devices.device
     if needs is None:
@@ -295,29 +308,58 @@ def _on_machine(
         held = 2.0 * work.model.num_parameters() / gpus
         return _Draft(name, kind, work, seconds, gpus, held, gpus * devices.hour_price, loss=loss)
     try:
-        seconds, gpus, held, layout = _training(needs, device, devices.gpus)
+        seconds, gpus, held, how = _training(needs, device, devices.gpus, mesh if is_divided else None)
     except ConfigError as error:
         return _Draft(name, kind, work, note=str(error))
     decoding = _serving_seconds(Effort(reads=work.effort.reads / 2), device, gpus) if work.effort.reads else 0.0
-    return _Draft(name, kind, work, seconds + decoding, gpus, held, gpus * devices.hour_price, layout, loss)
+    return _Draft(name, kind, work, seconds + decoding, gpus, held, gpus * devices.hour_price, how, loss)
 
 
-def _training(needs: Training, device: Device, gpus: int) -> tuple[float, int, float, str]:
-    """Seconds, devices, bytes on each, and the layout; of fewer devices if a batch has too few rows for `gpus`."""
+def _training(needs: Training, device: Device, gpus: int, mesh: Mesh | None) -> tuple[float, int, float, str]:
+    """Seconds, devices, bytes on each, and the layout: the recipe's own (`mesh`), else the best one, of fewer devices
+    if a batch has too few rows for `gpus`."""
+    if mesh is not None:
+        found = _laid_out(needs, device, mesh)
+        mfu = found.mfu(needs.model, device, needs.row_tokens)
+        note = f"{layout(mesh)}, MFU {mfu:.0%}"
+        if found.memory.resident > USABLE * device.memory_bytes:
+            there, needed = f"{device.memory_bytes / 1e9:.0f} GB", f"{found.memory.resident / 1e9:.3g} GB"
+            raise ConfigError(
+                f"mesh: expected at most {there} of each {device.name}, came {needed} ({layout(mesh)}); "
+                "divide further, or make micro_batch smaller"
+            )
+        return needs.tokens / found.tokens_per_second, mesh.world_size, found.memory.resident, note
     fewest = fewest_gpus(needs.model, device, needs.row_tokens, needs.batch_rows, needs.optimizer)
     if fewest is None:
         raise ConfigError(f"no number of {device.name} holds this training")
     gpus = gpus or fewest
     while gpus // 2 >= fewest and not _is_laid_out(needs, device, gpus):
         gpus //= 2
-    layout = best_layout(needs.model, device, gpus, needs.row_tokens, needs.batch_rows, needs.optimizer)
-    mfu = layout.mfu(needs.model, device, needs.row_tokens)
-    return (
-        needs.tokens / layout.tokens_per_second,
-        gpus,
-        layout.memory.resident,
-        f"{' '.join(str(layout).split()[:4])}, MFU {mfu:.0%}",
-    )
+    best = best_layout(needs.model, device, gpus, needs.row_tokens, needs.batch_rows, needs.optimizer)
+    mfu = best.mfu(needs.model, device, needs.row_tokens)
+    note = f"{' '.join(str(best).split()[:4])}, MFU {mfu:.0%}"
+    return needs.tokens / best.tokens_per_second, gpus, best.memory.resident, note
+
+
+def _memory_each(needs: Training, mesh: Mesh) -> float:
+    """Bytes of each process on cores."""
+    split, micro_batch, times = _divided(needs, mesh)
+    options: dict[str, Any] = {"micro_batches": times, "split": split, "dtype": "fp32", "optimizer": needs.optimizer}
+    return training_memory(needs.model, micro_batch, needs.row_tokens, **options).resident
+
+
+def _laid_out(needs: Training, device: Device, mesh: Mesh) -> Layout:
+    """Training in a recipe's own mesh."""
+    split, micro_batch, times = _divided(needs, mesh)
+    return estimate(needs.model, device, split, needs.row_tokens, micro_batch, times, optimizer=needs.optimizer)
+
+
+def _divided(needs: Training, mesh: Mesh) -> tuple[Split, int, int]:
+    """What each process has, rows of a micro-batch, and micro-batches of a step."""
+    copies = mesh.data * mesh.replicas * mesh.experts
+    split = Split(mesh.tensor, mesh.context, mesh.pipeline, copies, mesh.reshard, mesh.stages)
+    micro_batch = min(needs.micro_batch, max(1, needs.batch_rows // copies))
+    return split, micro_batch, max(1, needs.batch_rows // (micro_batch * copies))
 
 
 def _is_laid_out(needs: Training, device: Device, gpus: int) -> bool:

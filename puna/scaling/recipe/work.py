@@ -28,13 +28,18 @@ class Unknown(PunaError):
 
 @dataclass(frozen=True)
 class Training:
-    """A model that learns `tokens` in rows of `row_tokens`, `batch_rows` a step."""
+    """A model that learns `tokens` in rows of `row_tokens`, `batch_rows` a step, `micro_batch` rows at once.
+
+    divides: whether several processes of the recipe's mesh may train it.
+    """
 
     model: LlamaConfig
     tokens: float
     row_tokens: int
     batch_rows: int
     optimizer: str
+    micro_batch: int = 1
+    divides: bool = False
 
 
 @dataclass(frozen=True)

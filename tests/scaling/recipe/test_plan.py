@@ -10,7 +10,8 @@ from puna.base.errors import ConfigError
 from puna.lineage import Recipe, run
 from puna.lineage.recipe import unset_variables
 from puna.model import PRESETS, load_model
-from puna.pretrain.run import PretrainConfig, ShapeConfig, model_config
+from puna.pretrain.first import ShapeConfig, model_config
+from puna.pretrain.run import PretrainConfig
 from puna.scaling.devices import find_device
 from puna.scaling.law import REFIT
 from puna.scaling.recipe.effort import Machine
@@ -158,3 +159,16 @@ def test_what_cannot_be_is_said() -> None:
     made = plan_recipe(Recipe.load(RECIPES / "nano.yaml"), KINDS, Path("nowhere"), small_machine)
     assert "pretrain" in made.too_large and made.to_json()["fits"] is False
     assert PretrainConfig().num_tokens > 0
+
+
+def test_a_mesh_is_checked_and_its_memory_told_before_anything_starts() -> None:
+    alone, divided = stage(nano(), "pretrain"), stage(nano(**{"mesh.data": 2}), "pretrain")
+    assert divided.note.startswith("data 2: ")
+    assert alone.memory_bytes < divided.memory_bytes < 2 * alone.memory_bytes
+    with pytest.raises(ConfigError, match="mesh.tensor: expected a divisor of kv_heads = 2, came 4"):
+        nano(**{"mesh.tensor": 4})
+    settings = {"mesh.tensor": 8, "mesh.data": 64}
+    devices = Devices(find_device("H100-SXM"), 0, 2.0)
+    recipe = Recipe.load(RECIPES / "8b.yaml", settings)
+    told = stage(plan_recipe(recipe, KINDS, Path("nowhere"), MACHINE, devices), "pretrain")
+    assert told.gpus == 512 and told.note.startswith("data 64, tensor 8, MFU ")
