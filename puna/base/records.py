@@ -1,10 +1,12 @@
 """The records that pass between stages: documents as Parquet shards, everything else as JSON lines."""
 
 import bz2
+import errno
 import gzip
 import io
 import json
 import lzma
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,3 +169,19 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     data = content.encode()
     path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     return content.count("\n")
+
+
+def append_jsonl(path: Path, row: dict[str, Any]) -> None:
+    """Add a row to JSON lines, for good, or nothing of it. Raises OSError if there is no room."""
+    size = path.stat().st_size if path.exists() else 0
+    line = (json.dumps(row, ensure_ascii=False) + "\n").encode()
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        if os.write(number, line) < len(line):
+            raise OSError(errno.ENOSPC, f"no room for a line in {path.name}")
+        os.fsync(number)
+    except OSError:
+        os.ftruncate(number, size)
+        raise
+    finally:
+        os.close(number)

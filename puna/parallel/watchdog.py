@@ -17,7 +17,7 @@ class Limits:
     before. slow: a rank whose own time a step is this many times the median of all ranks, over `window` steps, is a
     straggler."""
 
-    silence_s: float = 5.0
+    silence_s: float = 10.0
     silence_factor: float = 10.0
     pause_s: float = 30.0
     first_s: float = 300.0

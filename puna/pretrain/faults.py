@@ -8,10 +8,8 @@ batches. What happened is written down at once (incidents.jsonl), so that a run 
 
 import collections
 import contextlib
-import errno
 import json
 import math
-import os
 import signal
 import statistics
 import threading
@@ -27,7 +25,7 @@ from torch import Tensor, nn
 
 from puna.base.config import Config, Hardware
 from puna.base.output import StageOutput
-from puna.base.records import write_jsonl
+from puna.base.records import append_jsonl, write_jsonl
 
 INCIDENTS = "incidents.jsonl"
 _FEWEST = 20
@@ -153,18 +151,7 @@ class Faults:
 
 def append_incident(path: Path, incident: Incident) -> None:
     """Add a line to a file of incidents, for good, or nothing. Raises OSError if there is no room for it."""
-    size = path.stat().st_size if path.exists() else 0
-    line = (json.dumps(asdict(incident)) + "\n").encode()
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
-        if os.write(number, line) < len(line):
-            raise OSError(errno.ENOSPC, f"no room for a line in {path.name}")
-        os.fsync(number)
-    except OSError:
-        os.ftruncate(number, size)
-        raise
-    finally:
-        os.close(number)
+    append_jsonl(path, asdict(incident))
 
 
 class Held:

@@ -55,7 +55,8 @@ class Recovery:
         """The step to go on from after a bit has flipped in memory before `step`: nothing is passed over."""
         before = f"before step {step}"
         try:
-            found = self._loaded()
+            with self._pulse.phase("saving"):
+                found = self._loaded()
             if found is None:
                 what = f"step {step}: weights or optimizer changed in memory"
                 raise MachineError(f"{what}, and there is no checkpoint yet; the same command begins anew")
@@ -77,7 +78,8 @@ class Recovery:
         if faults.rollbacks >= faults.config.rollbacks:
             raise RunError(message)
         used = [one.step for one in faults.incidents if one.action == "rolled back"]
-        found = self._loaded(below=used[-1] if used else None)
+        with self._pulse.phase("saving"):
+            found = self._loaded(below=used[-1] if used else None)
         if found is None:
             raise RunError(message)
         back, kept = found
@@ -92,9 +94,9 @@ class Recovery:
         """
         # With the wait for the one before: where writing takes longer than an interval, that is what saving costs.
         began, kept = time.monotonic(), {"log": self.log, "seconds": self._out.seconds, "is_stopped": is_stopped}
-        self._settle()
         try:
             with self._pulse.phase("saving"):
+                self._settle()
                 self._checkpoints.save(step, self._state, {**kept, **self._sealed()})
                 if is_stopped or is_last:
                     self._checkpoints.wait()

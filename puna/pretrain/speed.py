@@ -4,7 +4,7 @@ What is measured depends on the machine and the day, so none of it is in the tra
 often a run was killed: it is shown while it runs, and its rows (`speed.jsonl`) lie beside the manifest.
 """
 
-import json
+import contextlib
 import resource
 import sys
 import time
@@ -17,7 +17,7 @@ from torch import nn
 
 from puna.base.doctor import matmul_gflops
 from puna.base.output import StageOutput
-from puna.base.records import read_jsonl, write_jsonl
+from puna.base.records import append_jsonl, read_jsonl, write_jsonl
 
 SPEED = "speed.jsonl"
 _INTERVAL_S = 5.0
@@ -91,8 +91,8 @@ class Speed:
     def _write(self, row: dict[str, float]) -> None:
         row = {"seconds": round(self._out.seconds, 3), "attempt": self._out.attempt, **row}
         self._rows.append(row)
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        with contextlib.suppress(OSError):  # a full disk: no reason to end, the row is in memory
+            append_jsonl(self._path, row)
 
 
 def _peak_flops(model: nn.Module) -> float:

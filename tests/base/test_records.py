@@ -1,5 +1,6 @@
 """Records: what is written is read; damage is told with its line."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from puna.base.errors import ArtifactError, DataError
 from puna.base.files import read_json, write_json
 from puna.base.records import (
     Document,
+    append_jsonl,
     read_documents,
     read_jsonl,
     write_document_tables,
@@ -36,6 +38,20 @@ def test_jsonl_round_trip(tmp_path: Path, name: str) -> None:
     rows = [{"a": 1, "text": "zwei\nZeilen 好"}, {"b": None}]
     assert write_jsonl(tmp_path / name, rows) == 2
     assert list(read_jsonl(tmp_path / name)) == rows
+
+
+def test_a_row_that_does_not_fit_is_not_begun(tmp_path: Path) -> None:
+    """The kernel writes what still fits of it: without care the next row would stand behind half a one."""
+    path = tmp_path / "rows.jsonl"
+    append_jsonl(path, {"a": 1})
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 3, resource.RLIM_INFINITY))
+        with pytest.raises(OSError):
+            append_jsonl(path, {"b": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    append_jsonl(path, {"c": 3})
+    assert list(read_jsonl(path)) == [{"a": 1}, {"c": 3}]
 
 
 def test_a_bad_line_is_named(tmp_path: Path) -> None:

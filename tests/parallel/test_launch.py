@@ -158,7 +158,7 @@ def test_starting_lasts_from_the_start_of_the_process_to_the_first_step(tmp_path
 def test_a_supervisor_that_was_held_up_itself_blames_nobody(tmp_path: Path) -> None:
     beats = Heartbeats(tmp_path / "beats", 1, create=True)
     beats.write(0, step_times=1, step_seconds=0.1, phase=1)
-    dog, pids = Watchdog(beats, Limits(), 0.0), {0: os.getpid()}
+    dog, pids = Watchdog(beats, Limits(silence_s=5.0), 0.0), {0: os.getpid()}
     assert dog.silent(pids, 100.0) is None
     assert all(dog.silent(pids, 100.0 + tenth / 10) is None for tenth in range(50))
     late = dog.silent(pids, 105.3)
