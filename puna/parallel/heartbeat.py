@@ -2,9 +2,9 @@
 
     file [R ranks x fields] of float64; every field has one writer, so nothing is locked
 
-A rank is always in one *phase*: it starts, learns steps, measures held-out loss, saves (or loads), or ends. How long phases of a
-kind have taken tells the supervisor after which silence a rank hangs. Times are those of the monotonic clock, which all
-processes of a machine share.
+A rank is always in one *phase*: it starts, learns steps, measures held-out loss, saves (or loads), or ends. How long
+phases of a kind have taken tells the supervisor after which silence a rank hangs. Times are those of the monotonic
+clock, which all processes of a machine share.
 """
 
 import contextlib
