@@ -152,7 +152,8 @@ class StageOutput:
         self.metrics |= given["metrics"]
         self.scores += given["scores"]
         self.panels += given["panels"]
-        self._records = self._recover()
+        # Not `_recover`: what lies beside the units (incidents) was made by the same attempt and stays.
+        self._records = {record["name"]: record for record in map(read_json, self._units.glob("*.json"))}
 
     @property
     def seconds(self) -> float:
