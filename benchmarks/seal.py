@@ -1,7 +1,7 @@
 """What the hash against silent corruption costs: python -m benchmarks.seal
 
-A seal is taken and compared once a step, so a step pays twice the time below. One thread, CPU seconds: other work on the
-machine does not count.
+A seal is taken and compared once a step, so a step pays twice the time below. One thread, CPU seconds: other work on
+the machine does not count.
 """
 
 import time
