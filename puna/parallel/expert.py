@@ -75,7 +75,7 @@ class DividedExperts(Experts):
         by_expert = number.repeat_interleave(arrived.flatten()).argsort(stable=True)
         pieces = received[by_expert].split(arrived.sum(0).tolist())
         # An expert without a token is computed too: its gradient is then zero, not missing.
-        said = [expert(piece) for expert, piece in zip(self.experts.values(), pieces, strict=True)]
+        said = [expert(piece) for expert, piece in zip(self.experts.children(), pieces, strict=True)]
         return torch.cat(said)[by_expert.argsort()]
 
 

@@ -28,10 +28,11 @@ from puna.pretrain.first import load_alike
 from puna.pretrain.gate import Gate, GateConfig, Judgement
 from puna.pretrain.loader import Batch
 from puna.pretrain.long_rows import LongRows, RowsConfig
-from puna.pretrain.loop import LoopConfig, loss_panel, train
+from puna.pretrain.loop import LoopConfig, train
 from puna.pretrain.loss import LossConfig
 from puna.pretrain.mix.corpus import Corpus, token_folders
 from puna.pretrain.objective import pretraining
+from puna.pretrain.panels import loss_panel
 from puna.pretrain.run import save_base
 from puna.pretrain.steps import Steps
 from puna.tokenizer import Tokenizer

@@ -107,9 +107,8 @@ def both(inputs: Inputs) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return divided(inputs, 0.0, 20), theirs
 
 
-@pytest.mark.parametrize("size", [2, 4])
-def test_sums_and_gradients_are_those_of_torchs_loss_parallel(ranks: Callable[[int], Ranks], size: int) -> None:
-    ours, theirs = zip(*ranks(size).call(both, drawn()))
+def test_sums_and_gradients_are_those_of_torchs_loss_parallel(ranks: Callable[[int], Ranks]) -> None:
+    ours, theirs = zip(*ranks(2).call(both, drawn()))
     for one, other in zip(ours, theirs):
         assert one["loss"].item() == pytest.approx(other["loss"].item(), rel=1e-6)
         assert_close(one["weight"], other["weight"], 1e-6)
