@@ -54,7 +54,7 @@ def read_wandb(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def leveldb_records(content: bytes, first: int) -> Iterator[bytes]:
-    """Records of a LevelDB log, of which `first` bytes are not in `content`: blocks of 32 KiB, parts with a head of 7."""
+    """Records of a LevelDB log whose `first` bytes are not in `content`: blocks of 32 KiB, parts with a head of 7."""
     at, data = 0, b""
     while at + 7 <= len(content):
         left = 32768 - (first + at) % 32768
