@@ -55,9 +55,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_documents(folder / "documents/documents-0000.parquet", [*pages, long])
     write_documents(folder / "documents/heldout/documents-0000.parquet", [Document("h", "A hen sat on it. " * 9)])
     shards = StageOutput(folder / "shards")
-    make_shards(
-        TokensConfig(), Inputs({"documents": folder / "documents", "tokenizer": folder / "tokenizer"}), shards
-    )
+    make_shards(TokensConfig(), Inputs({"documents": folder / "documents", "tokenizer": folder / "tokenizer"}), shards)
     model = Llama(LlamaConfig(16, 2, 2, 1, 32, tokenizer.vocab_size, max_position=96, rope_theta=10_000.0))
     model.initialise(3, std=0.2)
     save_model(model, tokenizer, folder / "model")
@@ -119,9 +117,7 @@ def test_every_length_is_learned_with_its_own_rope(inputs: dict[str, Path], tmp_
 
 
 @pytest.mark.parametrize("moment", [0.5, 1.0, 1.5])
-def test_killed_and_run_again_it_comes_to_the_same_bits(
-    inputs: dict[str, Path], tmp_path: Path, moment: float
-) -> None:
+def test_killed_and_run_again_it_comes_to_the_same_bits(inputs: dict[str, Path], tmp_path: Path, moment: float) -> None:
     """In the middle of the first length, before the gate of the second, and in the middle of the second."""
     whole = extended(inputs, StageOutput(tmp_path / "whole", seed=5))
 
@@ -171,12 +167,12 @@ def test_rows_are_pages_long_documents_and_needles_in_their_shares(inputs: dict[
     haystack = Haystack(list(corpus.shards.values()), tokenizer)
     needles = NeedleConfig(**NEEDLES)
     shares = RowsConfig(long_share=0.3, needles_share=0.4, needles=needles)
-    rows, longer = (LongRows(corpus, haystack, shares, 128, count, 1) for count in (400, 900))
+    rows, longer = (LongRows(corpus, haystack, shares, 256, count, 1) for count in (400, 900))
     counts = [int((rows.kinds == kind).sum()) for kind in range(3)]
     assert counts == pytest.approx([120, 120, 160], abs=30)
     for number in range(12):
         batch, same = rows.learned(range(number, number + 1)), longer.learned(range(number, number + 1))
-        assert batch.tokens.equal(same.tokens) and batch.tokens.shape == (1, 128)
+        assert batch.tokens.equal(same.tokens) and batch.tokens.shape == (1, 256)
         text = tokenizer.decode(batch.tokens[0].tolist())
         kind = rows.kinds[number]
         assert ("The key of" in text) == (kind == 2)
