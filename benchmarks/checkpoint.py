@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=8, help="saves of the larger model, and of those at once")
     parser.add_argument("--folder", type=Path, default=None)
     options = parser.parse_args()
-    prepare_machine(2)
+    prepare_machine(1)
     for name, shape in SHAPES.items():
         for background in (False, True):
             folder = Path(tempfile.mkdtemp(dir=options.folder))
@@ -49,14 +49,15 @@ def measure(name: str, shape: LlamaConfig, background: bool, folder: Path, saves
     tensors: dict[str, Any] = {"model": dict(model.named_parameters())}
     tensors["optimizer"] = Optimizer(model, OptimizerConfig()).tensors()
     log = {"log": [ROW] * 1200, "seconds": 1.0}
-    still, whole, resident = [], [], []
+    still, busy, whole, resident = [], [], [], []
     with Checkpoints(folder, background=background) as checkpoints:
         for step in range(1, saves + 1):
             with torch.no_grad():
                 next(model.parameters()).add_(1.0)
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.thread_time()
             checkpoints.save(step, tensors, log)
             still.append(time.perf_counter() - start)
+            busy.append(time.thread_time() - cpu)
             checkpoints.wait()
             whole.append(time.perf_counter() - start)
             resident.append(_resident_mib())
@@ -64,7 +65,8 @@ def measure(name: str, shape: LlamaConfig, background: bool, folder: Path, saves
     after = ", ".join(f"{resident[i]:.0f}" for i in (0, 1, saves // 2, saves - 1))
     print(
         f"{name} ({model.config.num_parameters():,} parameters), {how}, {saves} saves: stands still "
-        f"{1e3 * statistics.median(still):.1f} ms (first {1e3 * still[0]:.1f}, most {1e3 * max(still[1:]):.1f}), "
+        f"{1e3 * statistics.median(still):.1f} ms (first {1e3 * still[0]:.1f}, most {1e3 * max(still[1:]):.1f}), of it "
+        f"{1e3 * statistics.median(busy):.1f} ms of CPU, "
         f"written after {1e3 * statistics.median(whole):.0f} ms; MiB resident after saves 1, 2, half, all: {after}",
         flush=True,
     )

@@ -43,8 +43,7 @@ def main() -> None:
     counts, found = _found(run / "eval-after/tasks/needle.parquet")
     worst = min(counts, key=lambda place: found[place] / counts[place])
     low, high = wilson_interval(found[worst], counts[worst])
-    where = f"{worst[0]} tokens, depth {worst[1]:.0%}"
-    print(f"worst cell: {where}: {found[worst]} of {counts[worst]} ({low:.2f}, {high:.2f})")
+    print(f"worst: {worst[0]} tokens, depth {worst[1]:.0%}: {found[worst]} of {counts[worst]} ({low:.2f}, {high:.2f})")
     figure = _draw(gate, counts, found)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "long-context.svg"

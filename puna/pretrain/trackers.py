@@ -94,9 +94,9 @@ class Wandb:
         if mode == "offline":
             shutil.rmtree(folder / "wandb", ignore_errors=True)
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # which would go to another server
-        wandb = package("wandb")
+        self._wandb = package("wandb")
         settings = {"project": os.environ.get("WANDB_PROJECT", "puna"), "name": run, "id": identity, "mode": mode}
-        self._run = wandb.init(**settings, dir=str(folder), resume="allow" if mode == "online" else None)
+        self._run = self._wandb.init(**settings, dir=str(folder), resume="allow" if mode == "online" else None)
         self._last = float(self._run.step - 1 if self._run.resumed else 0)
 
     def add(self, row: Row) -> None:
@@ -106,6 +106,7 @@ class Wandb:
 
     def close(self) -> None:
         self._run.finish()
+        self._wandb.teardown()  # which waits until its own process has written everything
 
 
 class Mlflow:

@@ -191,14 +191,14 @@ def test_needles_are_looked_for_at_every_length_and_depth(inputs: Inputs, tmp_pa
     needles = {"facts": 2, "keys": ["a", "b", "c"], "digits": 2}
     task = {"name": "needle", "kind": "needle", "input": "heldout", "depths": [0.0, 0.5, 1.0], "per_depth": 2}
     out = StageOutput(tmp_path / "out")
-    stage.run(config(tasks=[{**task, "lengths": [100, 120], "needles": needles}]), inputs, out)
+    stage.run(config(tasks=[{**task, "lengths": [126, 128], "needles": needles}]), inputs, out)
     items = read_results(out.path / "items.parquet")
     places = [(one["length"], one["depth"]) for one in (json.loads(item.details) for item in items)]
-    assert len(items) == 12 and set(places) == {(n, d) for n in (100, 120) for d in (0.0, 0.5, 1.0)}
+    assert len(items) == 12 and set(places) == {(n, d) for n in (126, 128) for d in (0.0, 0.5, 1.0)}
     assert all(item.prompt.endswith(" is") and len(item.expected) == 2 for item in items)
-    assert [score["metric"] for score in out.scores] == ["accuracy", "accuracy/100", "accuracy/120"]
+    assert [score["metric"] for score in out.scores] == ["accuracy", "accuracy/126", "accuracy/128"]
     assert out.scores[0]["n"] == 12 and out.scores[1]["value"] == sum(item.value for item in items[:6]) / 6
-    assert [panel["columns"] for panel in out.panels if panel["kind"] == "heatmap"] == [["100", "120"]]
+    assert [panel["columns"] for panel in out.panels if panel["kind"] == "heatmap"] == [["126", "128"]]
     with pytest.raises(ConfigError, match=r"needle.lengths: expected at most the 128 positions of the model, came 129"):
         stage.run(config(tasks=[{**task, "lengths": [129]}]), inputs, StageOutput(tmp_path / "long"))
     with pytest.raises(ConfigError, match="no lengths for a task of the kind exam"):

@@ -1,4 +1,4 @@
-"""Pages of plain sentences and a tokenizer of single bytes: a token is a character, places are counted in text."""
+"""Pages of plain sentences and a tokenizer of single bytes: a token is a character, so places count in text."""
 
 import numpy as np
 import pytest

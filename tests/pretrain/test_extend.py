@@ -167,12 +167,12 @@ def test_rows_are_pages_long_documents_and_needles_in_their_shares(inputs: dict[
     haystack = Haystack(list(corpus.shards.values()), tokenizer)
     needles = NeedleConfig(**NEEDLES)
     shares = RowsConfig(long_share=0.3, needles_share=0.4, needles=needles)
-    rows, longer = (LongRows(corpus, haystack, shares, 128, count, 1) for count in (400, 900))
+    rows, longer = (LongRows(corpus, haystack, shares, 256, count, 1) for count in (400, 900))
     counts = [int((rows.kinds == kind).sum()) for kind in range(3)]
     assert counts == pytest.approx([120, 120, 160], abs=30)
     for number in range(12):
         batch, same = rows.learned(range(number, number + 1)), longer.learned(range(number, number + 1))
-        assert batch.tokens.equal(same.tokens) and batch.tokens.shape == (1, 128)
+        assert batch.tokens.equal(same.tokens) and batch.tokens.shape == (1, 256)
         text = tokenizer.decode(batch.tokens[0].tolist())
         kind = rows.kinds[number]
         assert ("The key of" in text) == (kind == 2)

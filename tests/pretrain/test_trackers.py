@@ -1,7 +1,9 @@
 """Trackers: what is read back with their own libraries is the log, each step once, also after a kill."""
 
 import importlib.util
+import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +39,33 @@ def read_mlflow(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def read_wandb(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    import json
-
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
     [file] = folder.glob("wandb/offline-run-*/*.wandb")
-    store, found = DataStore(), dict[str, list[tuple[int, float]]]()
-    store.open_for_scan(str(file))
-    while (data := store.scan_data()) is not None:
+    found: dict[str, list[tuple[int, float]]] = {}
+    for data in leveldb_records(file.read_bytes()[7:], first=7):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
         if record.WhichOneof("record_type") == "history":
-            items = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
-            for name, value in items.items():
-                found.setdefault(name, []).append((int(items["_step"]), value))
+            for item in record.history.item:
+                name = item.key or item.nested_key[0]
+                found.setdefault(name, []).append((record.history.step.num, json.loads(item.value_json)))
     return found
+
+
+def leveldb_records(content: bytes, first: int) -> Iterator[bytes]:
+    """Records of a LevelDB log whose `first` bytes are not in `content`: blocks of 32 KiB, parts with a head of 7."""
+    at, data = 0, b""
+    while at + 7 <= len(content):
+        left = 32768 - (first + at) % 32768
+        if left < 7:
+            at += left
+            continue
+        size, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+        data, at = data + content[at + 7 : at + 7 + size], at + 7 + size
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield data
+            data = b""
 
 
 READERS = {"tensorboard": read_tensorboard, "mlflow": read_mlflow, "wandb": read_wandb}

@@ -156,7 +156,7 @@ SETTINGS: dict[str, Any] = {
     "tokenizer.vocab_size": 512,
     "tokenizer.num_special": 16,
     **{f"{stage}.{name}": value for stage in ("pretrain", "anneal") for name, value in TRAINING.items()},
-    # The village has no long pages, and so narrow a model finds no needle: what is tried is that stages fit together.
+    # The village has no long pages, and so narrow a model finds no needle: that the stages fit together is tried.
     "extend.lengths": [
         {"row_tokens": 320, "num_tokens": 640, "rope_scaling": {"factor": 8, "original_max_position_embeddings": 256}}
     ],

@@ -46,7 +46,7 @@ def evaluate(config: TaskConfig, paths: Sequence[Path], candidate: Candidate) ->
     by_length = defaultdict[int, list[ItemResult]](list)
     for item, result in zip(items, results, strict=True):
         by_length[item.length].append(result)
-    settings = {"facts": config.needles.facts, "depths": len(config.depths)}
+    settings: dict[str, Any] = {"facts": config.needles.facts, "depths": len(config.depths)}
     scores = [accuracy(config.name, results, **settings)]
     scores += [accuracy(config.name, of, f"accuracy/{length}", **settings) for length, of in sorted(by_length.items())]
     return TaskResult(results, scores)
