@@ -232,7 +232,8 @@ class _World:
         of these the first: errors of the others are mostly that it is gone."""
         if not self._fallen():
             return None
-        time.sleep(_GRACE_S)
+        if len(self._processes) > 1:
+            time.sleep(_GRACE_S)
         for _ in self.messages(0.0):
             pass
         fallen = self._fallen()
