@@ -18,7 +18,7 @@ from puna.parallel.heartbeat import Heartbeats
 from puna.parallel.launch import Event, launch
 from puna.parallel.preflight import fit_slots, judge, measure
 from puna.parallel.watchdog import Limits
-from puna.pretrain.faults import INCIDENTS, FaultConfig, Incident, append_incident
+from puna.pretrain.faults import INCIDENTS, Action, FaultConfig, Incident, append_incident
 
 WATCH = "watch"
 """Of a stage's state: what ranks and supervisor tell each other, and what hung ranks left."""
@@ -104,5 +104,5 @@ def rank(
 
 def incident_of(event: Event, attempt: int) -> Incident:
     """An event as a line of incidents.jsonl."""
-    action = "named" if event.cause == "straggler" else "started again"
+    action: Action = "named" if event.cause == "straggler" else "started again"
     return Incident.now(event.step, event.cause, action, event.lost_s, event.detail, attempt)

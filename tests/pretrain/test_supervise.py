@@ -20,7 +20,7 @@ QUICK = Limits(silence_s=60.0, pause_s=600.0, first_s=600.0, stopped_s=1.0)
 def test_what_the_ranks_make_is_taken_over(tmp_path: Path, fault: str, cause: str | None) -> None:
     looks: list[Progress] = []
     out = StageOutput(tmp_path / "run", watch=looks.append)
-    config = SmallConfig(fault=fault, checkpoint_interval_s=0.0, micro_batch=2)
+    config = SmallConfig(fault=fault, checkpoint_interval_s=0.0, checkpoint_in_background=False, micro_batch=2)
     expected = undisturbed(config, StageOutput(tmp_path / "undisturbed"))
     supervise(FUNCTION, config, config.faults, Inputs({}), out, QUICK)
     assert {name: record["sha256"] for name, record in out.records().items()} == expected
