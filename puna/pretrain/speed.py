@@ -90,6 +90,8 @@ class Speed:
         return {**rates, "peak_memory_bytes": float(_peak_memory_bytes())}
 
     def _write(self, row: dict[str, float]) -> None:
+        if not self._out.writes:
+            return
         row = {"seconds": round(self._out.seconds, 3), "attempt": self._out.attempt, **row}
         self._rows.append(row)
         with contextlib.suppress(OSError):  # a full disk: no reason to end, the row is in memory
