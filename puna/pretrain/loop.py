@@ -124,7 +124,11 @@ def train(
     first = step = recovery.resumed(num_steps)
     bad, speed = 0, Speed(model, out, work, num_steps)
     validations, evaluations = _spread(num_validations, num_steps), _spread(num_evaluations, num_steps)
-    with checkpoints, Trackers(config.track, out, recovery.log) as trackers, told_to_stop() as stop:
+    with (
+        checkpoints,
+        Trackers(config.track if out.writes else [], out, recovery.log) as trackers,
+        told_to_stop() as stop,
+    ):
         while step < num_steps:
             pulse.enter("step", step)
             row = None

@@ -20,7 +20,8 @@ from puna.base.output import StageOutput
 from puna.base.records import append_jsonl, read_jsonl, write_jsonl
 
 SPEED = "speed.jsonl"
-_INTERVAL_S = 5.0
+_INTERVAL_S = 20.0
+_FEWEST_ROWS = 4
 _WORTH_FLOPS = 1e12
 """Of a whole run: to measure the peak takes 3e10, which a smaller run would notice."""
 
@@ -77,7 +78,7 @@ class Speed:
             del rates["peak_memory_bytes"]  # of the whole stage it is in the manifest
             self._out.metric(**rates)
         rows = [*self._earlier, *self._rows]
-        if len(rows) > 1:
+        if len(rows) >= _FEWEST_ROWS:  # of a shorter run the mean says as much
             write_jsonl(self._out.path / SPEED, rows)
             self._out.panels.append(_panel(rows))
 
@@ -89,6 +90,8 @@ class Speed:
         return {**rates, "peak_memory_bytes": float(_peak_memory_bytes())}
 
     def _write(self, row: dict[str, float]) -> None:
+        if not self._out.writes:
+            return
         row = {"seconds": round(self._out.seconds, 3), "attempt": self._out.attempt, **row}
         self._rows.append(row)
         with contextlib.suppress(OSError):  # a full disk: no reason to end, the row is in memory

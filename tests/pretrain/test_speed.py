@@ -25,6 +25,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     one = Clock()
     monkeypatch.setattr(speed, "time", one)
+    monkeypatch.setattr(speed, "_INTERVAL_S", 5.0)
+    monkeypatch.setattr(speed, "_FEWEST_ROWS", 2)
     monkeypatch.setattr(speed, "matmul_gflops", lambda dtype, device: 2.0)  # 2e9 a second
     return one
 
