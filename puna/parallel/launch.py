@@ -23,6 +23,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
@@ -290,6 +291,7 @@ def _serve(
     function: str, arguments: bytes, rank: int, environment: dict[str, str], end: Connection, folder: Path
 ) -> None:
     """A rank: the function with torchrun's environment, its result or error to the supervisor."""
+    _let_server_end()
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to all; the supervisor decides
     os.environ |= environment
@@ -336,6 +338,16 @@ def _leave_world() -> None:
     if torch is not None and torch.is_available() and torch.is_initialized():
         with contextlib.suppress(Exception):
             torch.destroy_process_group()
+
+
+def _let_server_end() -> None:
+    """The server ends when nobody holds the pipe any more that says the supervisor lives; every process that it forks
+    inherits that pipe, and a stopped one would hold it for ever."""
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    held = getattr(server, "_forkserver_alive_fd", None)
+    if held is not None:
+        server._forkserver_alive_fd = None
+        os.close(held)
 
 
 def _die_with_parent() -> None:
