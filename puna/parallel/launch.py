@@ -343,7 +343,7 @@ def _leave_world() -> None:
 def _let_server_end() -> None:
     """The server ends when nobody holds the pipe any more that says the supervisor lives; every process that it forks
     inherits that pipe, and a stopped one would hold it for ever."""
-    server = forkserver._forkserver  # type: ignore[attr-defined]
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
     held = getattr(server, "_forkserver_alive_fd", None)
     if held is not None:
         server._forkserver_alive_fd = None
