@@ -22,7 +22,7 @@ from puna.model import Llama
 from puna.model.config import LLAMA31_ROPE_SCALING
 from puna.needle.find import heat_map
 from puna.needle.plant import Haystack
-from puna.pretrain import checkpoint
+from puna.pretrain.checkpoint import Checkpoints
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.first import load_alike
 from puna.pretrain.gate import Gate, GateConfig, Judgement
@@ -170,10 +170,13 @@ class _State:
         if self._loaded:
             return
         self._loaded = True
-        found = checkpoint.load(self.folder, {"model": dict(self.model.named_parameters())})
+        found = self._checkpoints().load({"model": dict(self.model.named_parameters())})
         if found:
             self.rounds = [Round.from_dict(one) for one in found[1]["rounds"]]
             self.log, self.panels = found[1]["log"], found[1]["panels"]
+
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder, background=False, alone=True)
 
     def num_rounds(self, length: LengthConfig) -> int:
         """Of a length, so far."""
@@ -194,7 +197,7 @@ class _State:
             self.out.progress(done, len(config.lengths), "lengths", **metrics)
 
         folder = self.out.state / f"{length.row_tokens}-{number}"
-        return StageOutput(folder, self.out.seed, self.out.threads, watch=watch, mesh=self.out.mesh)
+        return StageOutput(folder, self.out.seed, self.out.threads, watch=watch)
 
     def add(self, length: LengthConfig, log: list[dict[str, float]], judgement: Judgement, part: StageOutput) -> None:
         """A round is over: keep its weights and what was measured, and drop its own checkpoints."""
@@ -213,7 +216,7 @@ class _State:
         )
         self.panels += part.panels
         kept = {"rounds": [asdict(one) for one in self.rounds], "log": self.log, "panels": self.panels}
-        checkpoint.save(self.folder, len(self.rounds), {"model": dict(self.model.named_parameters())}, kept)
+        self._checkpoints().save(len(self.rounds), {"model": dict(self.model.named_parameters())}, kept)
         part.clear()
 
 

@@ -134,7 +134,10 @@ def train(
             row = None
             if step not in faults.passed:
                 lr = config.lr * factor(config.schedule, step, num_steps)
-                row, is_flipped = stepper.step(step, batch_at(step), lr, recovery.log)
+                batch = batch_at(step)
+                if step == 0:  # the first batch may set what the model begins with (the value head of PPO)
+                    seal.take(0)
+                row, is_flipped = stepper.step(step, batch, lr, recovery.log)
                 bad = 0 if row else bad + 1
                 if is_flipped or bad > config.faults.skips:
                     step, bad = (recovery.restored if is_flipped else recovery.rolled_back)(step), 0

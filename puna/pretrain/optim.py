@@ -88,9 +88,10 @@ class Muon(torch.optim.Optimizer):
         """One update of every matrix that has a gradient."""
         for group in self.param_groups:
             for same_shape in _by_shape([p for p in group["params"] if p.grad is not None]):
-                directions = [self._direction(p, group["momentum"]) for p in same_shape]
                 # Of a divided matrix every rank makes the whole update, and keeps its share.
-                updates = orthogonalised(torch.stack([whole_tensor(one) for one in directions]))
+                updates = orthogonalised(
+                    torch.stack([whole_tensor(self._direction(p, group["momentum"])) for p in same_shape])
+                )
                 scale = max(1.0, updates.shape[-2] / updates.shape[-1]) ** 0.5
                 for parameter, update in zip(same_shape, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])

@@ -191,7 +191,9 @@ def _candidates(
                     if pipeline > 1:
                         split = replace(split, stages=stage_layers(config, split))
                     for micro_batch in _powers(min(rows, _MAX_MICRO_BATCH)):
-                        micro_batches = max(1, round(rows / micro_batch))
+                        if rows % micro_batch:
+                            continue
+                        micro_batches = rows // micro_batch
                         if pipeline > 1 and micro_batches < pipeline:
                             continue
                         for mode in modes:

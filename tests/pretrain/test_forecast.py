@@ -116,5 +116,5 @@ def test_a_forecast_that_is_not_required_is_left_out_and_said(
     out = StageOutput(tmp_path / "b")
     run(config.model_copy(update={"forecast_required": False}), inputs, out)
     assert not [name for name in out.metrics if name.startswith("forecast")]
-    assert [panel["kind"] for panel in out.panels] == ["text", "lines"]
+    assert [panel["kind"] for panel in out.panels] == ["text", "lines", "table"]
     assert "of 1,024 tokens, came one of 9" in out.panels[0]["text"]
