@@ -115,3 +115,12 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+BESIDE = ("manifest.json", "incidents.jsonl", "speed.jsonl")
+"""What lies beside the files of an artifact and is no part of it: how it was made, which is another story each time."""
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model folder, sorted, without those that tell how it was made."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.name not in BESIDE)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from puna.base.config import Config
 from puna.base.errors import ArtifactError
-from puna.base.files import read_json, write_json
+from puna.base.files import model_files, read_json, write_json
 from puna.base.output import Inputs, StageOutput
 from puna.export.card import model_card
 from puna.model.convert.checkpoint import DTYPES
@@ -41,7 +41,7 @@ def run(config: ExportConfig, inputs: Inputs, out: StageOutput) -> None:
     source = inputs.one("model")
     if not (source / CONFIG_FILE).is_file():
         raise ArtifactError(f"expected a model folder at {source}, found no {CONFIG_FILE}")
-    for file in sorted(path for path in source.iterdir() if path.is_file() and path.name not in _NOT_EXPORTED):
+    for file in [path for path in model_files(source) if path.name not in _NOT_EXPORTED]:
         if not out.done(file.name):
             with out.unit(file.name) as unit:
                 _export_file(file, unit.path, config.dtype)

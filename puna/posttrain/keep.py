@@ -11,7 +11,7 @@ import pydantic
 
 from puna.base.config import Config
 from puna.base.errors import DataError
-from puna.base.files import read_json
+from puna.base.files import model_files, read_json
 from puna.base.output import Inputs, StageOutput
 from puna.evals.items import ItemResult, read_results
 from puna.evals.statistics import compare_paired
@@ -76,9 +76,7 @@ def _share(right: object) -> float:
 def _copy(model: Path, scores: Path, out: StageOutput) -> None:
     """The model's files and its scores as units. A kept model may itself be a `keep` artifact with older scores."""
     read_json(model / "config.json")  # no model is told before anything is written
-    files = [
-        path for path in sorted(model.iterdir()) if path.is_file() and path.name not in ("manifest.json", *_SCORES)
-    ]
+    files = [path for path in model_files(model) if path.name not in _SCORES]
     for file in [*files, *(scores / name for name in _SCORES)]:
         if not out.done(file.name):
             with out.unit(file.name) as unit:

@@ -191,9 +191,10 @@ def _candidates(
                     if pipeline > 1:
                         split = replace(split, stages=stage_layers(config, split))
                     for micro_batch in _powers(min(rows, _MAX_MICRO_BATCH)):
-                        if rows % micro_batch:
+                        micro_batches = max(1, round(rows / micro_batch))
+                        asked = batch_rows / data
+                        if abs(micro_batch * micro_batches - asked) > max(1, asked / 3):  # another batch than that
                             continue
-                        micro_batches = rows // micro_batch
                         if pipeline > 1 and micro_batches < pipeline:
                             continue
                         for mode in modes:

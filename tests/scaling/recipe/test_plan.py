@@ -167,8 +167,10 @@ def test_a_mesh_is_checked_and_its_memory_told_before_anything_starts() -> None:
     assert alone.memory_bytes < divided.memory_bytes < 2 * alone.memory_bytes
     with pytest.raises(ConfigError, match="mesh.tensor: expected a divisor of kv_heads = 2, came 4"):
         nano(**{"mesh.tensor": 4})
-    settings = {"mesh.tensor": 8, "mesh.data": 64}
+    path = RECIPES / "8b.yaml"
+    places = {name: f"elsewhere/{name}" for name in unset_variables(path)}
+    assumed = {place: Volume(1e6, 2e9) for place in places.values()}
+    recipe = Recipe.load(path, {**places, "mesh.tensor": 8, "mesh.data": 64})
     devices = Devices(find_device("H100-SXM"), 0, 2.0)
-    recipe = Recipe.load(RECIPES / "8b.yaml", settings)
-    told = stage(plan_recipe(recipe, KINDS, Path("nowhere"), MACHINE, devices), "pretrain")
+    told = stage(plan_recipe(recipe, KINDS, Path("nowhere"), MACHINE, devices, assumed=assumed), "pretrain")
     assert told.gpus == 512 and told.note.startswith("data 64, tensor 8, MFU ")
