@@ -8,6 +8,7 @@ loop makes and they do not. `--quick`: eager peers, fewer and shorter turns, not
 """
 
 import argparse
+import contextlib
 import os
 import statistics
 import tempfile
@@ -81,16 +82,14 @@ def beside_peers(name: str, quick: bool) -> list[dict[str, Any]]:
     kinds = [kind for kind in KINDS if not (quick and (kind.compiled or kind.allocator))]
     turns, steps = (2, max(1, case.steps // 3)) if quick else (TURNS, case.steps)
     peaks: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
-        peers = started(kinds, model, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as open_peers:
+        peers = started(kinds, model, Path(folder), open_peers)
         write_batches(batches, Path(folder) / "batches")
         ours = Ours(model, batches, case.micro_batch)
         works = {kind: (lambda peer=peer: peer.train(steps)) for kind, peer in peers.items()}
         for peer in peers.values():
             peer.read(Path(folder) / "batches")
         found = compare_all(lambda: ours.train(steps), works, turns, after_turn=lambda: peaks.append(peak_gflops()))
-        for peer in peers.values():
-            peer.close()
     share = flops_per_token(case.shape, case.tokens) / 1e9 / statistics.median(peaks)
     return [
         row(name, peer, rates, agree(ours.losses, peers[peer].losses), share * rates["ours"])
@@ -98,13 +97,13 @@ def beside_peers(name: str, quick: bool) -> list[dict[str, Any]]:
     ]
 
 
-def started(kinds: list[Kind], model: Llama, folder: Path) -> dict[str, Theirs]:
-    """The peers with the weights of `model`; one that is not installed is named and left out."""
+def started(kinds: list[Kind], model: Llama, folder: Path, stack: contextlib.ExitStack) -> dict[str, Theirs]:
+    """The peers with the weights of `model`, ended with `stack`; one that is not installed is named and left out."""
     write_model(model, folder)
     peers = {}
     for kind in kinds:
         try:
-            peers[str(kind)] = Theirs(kind, folder, num_cores())
+            peers[str(kind)] = stack.enter_context(contextlib.closing(Theirs(kind, folder, num_cores())))
         except FileNotFoundError as error:
             skip(error)
     return peers

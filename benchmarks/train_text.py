@@ -7,6 +7,7 @@ does with `group_by_length`, in batches of about equal length. Speeds are in lea
 B rows, T tokens.
 """
 
+import contextlib
 import statistics
 import tempfile
 from collections.abc import Iterator
@@ -60,10 +61,13 @@ def packed(shape: LlamaConfig, data: Path, quick: bool) -> list[dict[str, Any]]:
     documents, model, peaks = read_documents(data, shape.vocab_size), Llama(shape), list[float]()
     loader = Loader(documents, ROW_TOKENS, ROWS, seed=0)
     orders = {"padded": padded(documents, loader, grouped=False), "by length": padded(documents, loader, grouped=True)}
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         write_model(model, folder)
-        peers = {order: Theirs(Kind("transformers"), folder, num_cores()) for order in orders}
+        peers = {
+            order: stack.enter_context(contextlib.closing(Theirs(Kind("transformers"), folder, num_cores())))
+            for order in orders
+        }
         same = _same_loss(model, loader, documents, peers["padded"], folder)
         for order, batches in orders.items():
             torch.save(batches, folder / order)
@@ -72,8 +76,6 @@ def packed(shape: LlamaConfig, data: Path, quick: bool) -> list[dict[str, Any]]:
         steps, turns = (2, 2) if quick else (8, 7)
         works = {order: (lambda peer=peer: peer.train(steps)) for order, peer in peers.items()}
         found = compare_all(lambda: ours.train(steps), works, turns, after_turn=lambda: peaks.append(peak_gflops()))
-        for peer in peers.values():
-            peer.close()
     sizes = loader.packing.sizes
     fills = {"packed": loader.packing.fill} | {order: _fill(batches) for order, batches in orders.items()}
     said = ", ".join(f"{fill:.1%} {name}" for name, fill in fills.items())
