@@ -19,20 +19,37 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 def compare(ours: Callable[[], float], peer: Callable[[], float], runs: int, warm_up: int = 1) -> dict[str, Any]:
     """Medians of work per second of both, each call returning the work it did, and the ratio pair by pair."""
-    pairs = []
+    return compare_all(ours, {"": peer}, runs, warm_up)[""]
+
+
+def compare_all(
+    ours: Callable[[], float],
+    peers: dict[str, Callable[[], float]],
+    runs: int,
+    warm_up: int = 1,
+    after_turn: Callable[[], object] = lambda: None,
+) -> dict[str, dict[str, Any]]:
+    """The same beside several peers by name, in turns of all of them; `after_turn` is not timed."""
+    turns = []
     for number in range(runs + warm_up):
-        rates = [_rate(ours), _rate(peer)]
+        rates = {"ours": _rate(ours)} | {f"peer {name}": _rate(work) for name, work in peers.items()}
         if number >= warm_up:
-            pairs.append(rates)
-    ratios = [a / b for a, b in pairs]
-    return {
-        "ours": statistics.median(a for a, _ in pairs),
-        "peer": statistics.median(b for _, b in pairs),
-        "ratio": statistics.median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
-        "runs": runs,
-    }
+            turns.append(rates)
+            after_turn()
+    mine = [turn["ours"] for turn in turns]
+    rows = {}
+    for name in peers:
+        theirs = [turn[f"peer {name}"] for turn in turns]
+        ratios = [a / b for a, b in zip(mine, theirs)]
+        rows[name] = {
+            "ours": statistics.median(mine),
+            "peer": statistics.median(theirs),
+            "ratio": statistics.median(ratios),
+            "ratio_min": min(ratios),
+            "ratio_max": max(ratios),
+            "runs": runs,
+        }
+    return rows
 
 
 def peak_gflops(dtype: torch.dtype = torch.float32, device: str = "cpu") -> float:

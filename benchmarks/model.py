@@ -12,9 +12,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import LlamaConfig as TheirConfig
+from transformers import LlamaForCausalLM
 
 from benchmarks.interleave import compare, peak_gflops, publish
-from benchmarks.train import copy_weights, their_model
 from puna.base.config import num_cores
 from puna.base.machine import prepare_machine
 from puna.model import Llama, LlamaConfig
@@ -54,9 +55,9 @@ def _case(name: str, compiled: bool, runs: int, dtype: torch.dtype, device: str)
     (dim, layers, heads, kv_heads, ffn, vocab), rows, tokens = SIZES[size]
     shape = LlamaConfig(dim, layers, heads, kv_heads, ffn, vocab, max_position=tokens)
     with torch.device(device):
-        ours, theirs = Llama(shape).to(dtype), their_model(shape).to(dtype)
+        ours, theirs = Llama(shape).to(dtype), _their_model(shape).to(dtype)
     ours.initialise(0, 0.02)
-    copy_weights(ours, theirs)
+    _copy_weights(ours, theirs)
     drawn = torch.randint(vocab, (rows, tokens + 1), generator=torch.Generator().manual_seed(0)).to(device)
     forwards = [_logits(model, compiled) for model in (ours, theirs)]
     work = _forward if what == "forward" else _backward
@@ -70,6 +71,33 @@ def _case(name: str, compiled: bool, runs: int, dtype: torch.dtype, device: str)
     names = {"bench": "model", "case": case, "peer_name": "transformers"}
     share = flops / 1e9 / peak_gflops(dtype, device)
     return {**names, "unit": "tokens/s", **result, "same_result": same, "peak_fraction": share}
+
+
+def _their_model(shape: LlamaConfig) -> LlamaForCausalLM:
+    """transformers' Llama of the same shape, with weights of its own."""
+    return LlamaForCausalLM(
+        TheirConfig(
+            hidden_size=shape.dim,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.kv_heads,
+            intermediate_size=shape.ffn_dim,
+            vocab_size=shape.vocab_size,
+            max_position_embeddings=shape.max_position,
+            rms_norm_eps=shape.norm_eps,
+            rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+            tie_word_embeddings=shape.tied,
+            attn_implementation="sdpa",
+        )
+    )
+
+
+def _copy_weights(ours: Llama, theirs: LlamaForCausalLM) -> None:
+    """Give `theirs` the weights of `ours`."""
+    target = dict(theirs.named_parameters())
+    with torch.no_grad():
+        for name, parameter in ours.named_parameters():
+            target[huggingface_name(name)].copy_(parameter)
 
 
 def _logits(model: nn.Module, compiled: bool) -> Callable[[Tensor], Tensor]:

@@ -11,13 +11,13 @@ _PEERS = Path(__file__).with_name("peers")
 
 
 class Peer:
-    """`benchmarks/peers/NAME_worker.py` in `benchmarks/peers/.venv-NAME`, made by `make peer-NAME`.
+    """`benchmarks/peers/NAME_worker.py` in `benchmarks/peers/.venv-NAME`, made by `make peer-NAME`, or by `python`.
 
     Raises FileNotFoundError if that environment is not there.
     """
 
-    def __init__(self, name: str) -> None:
-        python = _PEERS / f".venv-{name}/bin/python"
+    def __init__(self, name: str, python: Path | None = None) -> None:
+        python = python or _PEERS / f".venv-{name}/bin/python"
         if not python.is_file():
             raise FileNotFoundError(f"{name}: expected its environment at {python.parents[1]}; run: make peer-{name}")
         command = [str(python), str(_PEERS / f"{name}_worker.py")]

@@ -1,119 +1,112 @@
-"""Training steps (forward, backward, AdamW) of our loop beside transformers' Llama: same weights, data, precision.
+"""Training steps (forward, backward, clip, AdamW) of our loop beside transformers and litgpt: same weights and data.
 
-python -m benchmarks.train [--case nano|S] [--quick] [--json]
+python -m benchmarks.train [--case nano|S|M|packed|length|processes] [--data DIR] [--quick] [--json]
+
+fp32 on all cores, in turns. Peers run in processes of their own, each as its users run it: eager and through
+torch.compile (compiling is not timed), whole batches at once, and once more with the allocator's settings that our
+loop makes and they do not. `--quick`: eager peers, fewer and shorter turns, nothing recorded.
 """
 
 import argparse
+import contextlib
+import os
+import statistics
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import LlamaConfig as TheirConfig
-from transformers import LlamaForCausalLM
-
-from benchmarks.interleave import compare, peak_gflops, publish
+from benchmarks.interleave import compare_all, peak_gflops, publish
+from benchmarks.peer import skip
+from benchmarks.train_processes import processes
+from benchmarks.train_text import length, packed
+from benchmarks.trainers import Kind, Ours, Theirs, agree, drawn, flops_per_token, row, write_batches, write_model
 from puna.base.config import num_cores
 from puna.base.machine import prepare_machine
 from puna.model import Llama, LlamaConfig
-from puna.model.convert.huggingface import huggingface_name
-from puna.pretrain.loader import Batch
-from puna.pretrain.loop import LoopConfig, language_modelling, train_step
-from puna.pretrain.optim import Optimizer
 
-# (D, L, H, K, F, V), rows, tokens a row
-CASES = {"nano": ((128, 4, 4, 2, 352, 2048), 8, 256), "S": ((192, 6, 6, 2, 512, 4096), 8, 512)}
+
+@dataclass(frozen=True)
+class Case:
+    """A shape (D, L, H, K, F, V), a batch, the rows of it that go through our model at once, and steps a turn."""
+
+    sizes: tuple[int, int, int, int, int, int]
+    rows: int
+    tokens: int
+    micro_batch: int
+    steps: int
+
+    @property
+    def shape(self) -> LlamaConfig:
+        return LlamaConfig(*self.sizes, max_position=self.tokens)
+
+
+CASES = {
+    "nano": Case((128, 4, 4, 2, 352, 2048), 8, 256, 8, 12),
+    "S": Case((192, 6, 6, 2, 512, 4096), 8, 512, 4, 2),
+    "M": Case((512, 8, 8, 4, 1408, 8192), 4, 512, 4, 1),
+}
+KINDS = [Kind(peer, compiled, allocator) for allocator in (False, True) for peer in ("transformers", "litgpt")
+         for compiled in (False, True)]  # fmt: skip
+TURNS = 5
 
 
 def main() -> None:
     """Run the cases asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--case", choices=[*CASES], help="one case only")
-    parser.add_argument("--quick", action="store_true", help="fewer runs, nothing recorded")
+    default = Path(os.environ.get("PUNA_SHARED_DATA", "../shared/data"))
+    parser.add_argument("--case", choices=[*CASES, "packed", "length", "processes"], help="one case only")
+    parser.add_argument("--data", type=Path, default=default, help="texts for packed and length ($PUNA_SHARED_DATA)")
+    parser.add_argument("--quick", action="store_true", help="at most a minute a case, nothing recorded")
     parser.add_argument("--json", action="store_true", help="JSON lines (always printed)")
     options = parser.parse_args()
     prepare_machine(num_cores())
-    cases = [options.case] if options.case else list(CASES)
-    publish(
-        [_case(name, runs=3 if options.quick else 7, steps=4 if options.quick else 10) for name in cases], options.quick
-    )
+    shape = CASES["S"].shape
+    others: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "packed": lambda: packed(shape, options.data, options.quick),
+        "length": lambda: length(shape, options.data, options.quick),
+        "processes": lambda: processes(shape, options.quick),
+    }
+    for name in [options.case] if options.case else [*CASES, *others]:
+        if name in ("packed", "length") and not options.data.is_dir():
+            skip(FileNotFoundError(f"{name}: expected texts at {options.data}; give --data"))
+            continue
+        publish(others[name]() if name in others else beside_peers(name, options.quick), options.quick)
 
 
-def _case(name: str, runs: int, steps: int) -> dict[str, Any]:
-    (dim, layers, heads, kv_heads, ffn, vocab), rows, tokens = CASES[name]
-    shape = LlamaConfig(dim, layers, heads, kv_heads, ffn, vocab, max_position=tokens)
-    ours, theirs = Llama(shape), their_model(shape)
-    copy_weights(ours, theirs)
-    drawn = torch.randint(vocab, (rows, tokens + 1), generator=torch.Generator().manual_seed(0))
-    positions = torch.arange(tokens).expand(rows, tokens)
-    batch = Batch(drawn[:, :-1], drawn[:, 1:], positions, torch.zeros(rows, tokens, dtype=torch.int64))
-    config = LoopConfig(micro_batch=rows)
-    our_step, our_losses = _our_step(ours, batch, config, steps)
-    their_step, their_losses = _their_step(theirs, batch, config, steps)
-    result = compare(our_step, their_step, runs)
-    same = all(abs(a - b) <= 1e-3 * abs(b) for a, b in zip(our_losses, their_losses))
-    flops = 6 * (shape.num_parameters() + layers * dim * tokens) * result["ours"]
-    names = {"bench": "train", "case": name, "peer_name": "transformers", "unit": "tokens/s"}
-    return {**names, **result, "same_result": same, "peak_fraction": flops / 1e9 / peak_gflops()}
+def beside_peers(name: str, quick: bool) -> list[dict[str, Any]]:
+    """Our steps of a case beside those of every peer that is installed: a row for each."""
+    case = CASES[name]
+    model, batches = Llama(case.shape), drawn(case.shape, case.rows, case.tokens, count=20)
+    kinds = [kind for kind in KINDS if not (quick and (kind.compiled or kind.allocator))]
+    turns, steps = (2, max(1, case.steps // 3)) if quick else (TURNS, case.steps)
+    peaks: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as open_peers:
+        peers = started(kinds, model, Path(folder), open_peers)
+        write_batches(batches, Path(folder) / "batches")
+        ours = Ours(model, batches, case.micro_batch)
+        works = {kind: (lambda peer=peer: peer.train(steps)) for kind, peer in peers.items()}
+        for peer in peers.values():
+            peer.read(Path(folder) / "batches")
+        found = compare_all(lambda: ours.train(steps), works, turns, after_turn=lambda: peaks.append(peak_gflops()))
+    share = flops_per_token(case.shape, case.tokens) / 1e9 / statistics.median(peaks)
+    return [
+        row(name, peer, rates, agree(ours.losses, peers[peer].losses), share * rates["ours"])
+        for peer, rates in found.items()
+    ]
 
 
-def _our_step(model: Llama, batch: Batch, config: LoopConfig, steps: int) -> tuple[Callable[[], float], list[float]]:
-    optimizer = Optimizer(model, config)
-    losses: list[float] = []
-
-    def work() -> float:
-        for _ in range(steps):
-            losses.append(
-                train_step(model, optimizer, batch, 1e-3, config, language_modelling(config.micro_batch))["loss"]
-            )
-        return float(steps * batch.tokens.numel())
-
-    return work, losses
-
-
-def _their_step(
-    model: LlamaForCausalLM, batch: Batch, config: LoopConfig, steps: int
-) -> tuple[Callable[[], float], list[float]]:
-    optimizer = Optimizer(model, config)
-    losses: list[float] = []
-
-    def work() -> float:
-        for _ in range(steps):
-            logits = model(input_ids=batch.tokens, use_cache=False).logits
-            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-            optimizer.step(1e-3)
-            losses.append(loss.item())
-        return float(steps * batch.tokens.numel())
-
-    return work, losses
-
-
-def their_model(shape: LlamaConfig) -> LlamaForCausalLM:
-    """transformers' Llama of the same shape, with weights of its own."""
-    return LlamaForCausalLM(
-        TheirConfig(
-            hidden_size=shape.dim,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            intermediate_size=shape.ffn_dim,
-            vocab_size=shape.vocab_size,
-            max_position_embeddings=shape.max_position,
-            rms_norm_eps=shape.norm_eps,
-            rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
-            tie_word_embeddings=shape.tied,
-            attn_implementation="sdpa",
-        )
-    )
-
-
-def copy_weights(ours: Llama, theirs: LlamaForCausalLM) -> None:
-    """Give `theirs` the weights of `ours`."""
-    target = dict(theirs.named_parameters())
-    with torch.no_grad():
-        for name, parameter in ours.named_parameters():
-            target[huggingface_name(name)].copy_(parameter)
+def started(kinds: list[Kind], model: Llama, folder: Path, stack: contextlib.ExitStack) -> dict[str, Theirs]:
+    """The peers with the weights of `model`, ended with `stack`; one that is not installed is named and left out."""
+    write_model(model, folder)
+    peers = {}
+    for kind in kinds:
+        try:
+            peers[str(kind)] = stack.enter_context(contextlib.closing(Theirs(kind, folder, num_cores())))
+        except FileNotFoundError as error:
+            skip(error)
+    return peers
 
 
 if __name__ == "__main__":
