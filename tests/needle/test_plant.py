@@ -49,6 +49,8 @@ def test_no_test_asks_a_pair_that_documents_to_learn_from_tell(haystack: Haystac
     documents = [needle_document(haystack, config, 600, 3, i) for i in range(300)]
     learned = {pair for one in documents for pair in FACT.findall(tokenizer.decode(one))}
     items = needle_items(haystack, config, 600, (0.0, 0.5), 40)
+    for item in items:
+        assert len({value for _, value in FACT.findall(tokenizer.decode(item.prompt))}) == 5
     asked = {pair for item in items for pair in FACT.findall(tokenizer.decode(item.prompt))}
     assert len(learned) > 700 and len(asked) > 200 and not learned & asked
     assert 0.15 < np.mean([is_for_tests(key, str(v)) for key in config.keys for v in range(10, 100)]) < 0.35
