@@ -12,6 +12,7 @@ from torch import Tensor
 
 from puna.model import Llama
 from puna.needle.plant import NeedleItem
+from puna.tokenizer import Tokenizer
 
 _BATCH_TOKENS = 16_384
 
@@ -21,8 +22,8 @@ def greedy_answers(
 ) -> list[list[int]]:
     """What the model holds most likely at each place of each answer, given the prompt and the right answer before it.
 
-    Equal to the answer exactly if greedy decoding gives that answer, for up to its first error both see the same; so
-    one pass does what generating would. Items of one length go through the model together.
+    It says what greedy decoding would say exactly if that is the answer, for up to its first error both see the same;
+    so one pass does what generating would. Items of one length go through the model together.
     """
     answers: list[list[int]] = [[] for _ in items]
     order = sorted(range(len(items)), key=lambda i: (len(items[i].prompt) + len(items[i].answer), i))
@@ -37,6 +38,11 @@ def greedy_answers(
             if on_progress:
                 on_progress(done, len(order))
     return answers
+
+
+def is_found(item: NeedleItem, answer: Sequence[int], tokenizer: Tokenizer) -> bool:
+    """Whether an answer is the value and ends the sentence; how many lines end after it is left open."""
+    return tokenizer.decode(answer).strip() == f"{item.value}."
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Haystack:
     def __init__(self, pages: Sequence[Pages], tokenizer: Tokenizer) -> None:
         self._pages, self.tokenizer = pages, tokenizer
         self._first = np.cumsum([0, *(len(one) for one in pages)])
-        self._between = tokenizer.encode("\n\n")
+        self._between, self.line_end = tokenizer.encode("\n\n"), tokenizer.encode("\n")
         self.ends = _sentence_ends(tokenizer)
         if not self._first[-1]:
             raise DataError("expected pages to plant needles in, came none")
@@ -133,11 +133,11 @@ def needle_items(
             draws = generator(seed, "needle test", id_)
             facts = _facts(haystack.tokenizer, config, draws, is_test=True)
             asked = facts[0]
-            told = sum(len(fact.ids) for fact in facts)
-            pages = haystack.draw(_room(length, 1 + told + len(asked.question) + len(asked.answer)), draws)
+            told, ask = sum(len(fact.ids) for fact in facts), [*haystack.line_end, *asked.question]
+            pages = haystack.draw(_room(length, 1 + told + len(ask) + len(asked.answer)), draws)
             places = [depth, *draws.random(len(facts) - 1)]
             ids, starts = _planted(pages, facts, places, haystack.ends)
-            prompt = [haystack.tokenizer.bos_id, *ids, *asked.question]
+            prompt = [haystack.tokenizer.bos_id, *ids, *ask]
             items.append(NeedleItem(id_, length, depth, prompt, asked.answer, 1 + starts[0], asked.key, asked.value))
     return items
 
@@ -148,7 +148,7 @@ def needle_document(haystack: Haystack, config: NeedleConfig, length: int, seed:
     Raises ConfigError if two facts with their questions fill more than half of it.
     """
     draws = generator(seed, "needle document", *key)
-    facts, taken = list[Fact](), 2
+    facts, taken = list[Fact](), 2 + len(haystack.line_end)
     for fact in _facts(haystack.tokenizer, config, draws, is_test=False):
         size = len(fact.ids) + (len(fact.question) + len(fact.answer)) * (len(facts) < config.questions)
         if len(facts) >= _FEWEST and 2 * (taken + size) > length:
@@ -156,7 +156,7 @@ def needle_document(haystack: Haystack, config: NeedleConfig, length: int, seed:
         facts, taken = [*facts, fact], taken + size
     pages = haystack.draw(_room(length, taken), draws)
     asked = [facts[i] for i in draws.permutation(min(len(facts), config.questions))]
-    tail = [token for fact in asked for token in (*fact.question, *fact.answer)]
+    tail = [*haystack.line_end, *(token for fact in asked for token in (*fact.question, *fact.answer))]
     ids, _ = _planted(pages, facts, draws.random(len(facts)).tolist(), haystack.ends)
     return np.array([haystack.tokenizer.bos_id, *ids, *tail, haystack.tokenizer.eos_id], np.int64)
 
@@ -178,11 +178,9 @@ def _facts(tokenizer: Tokenizer, config: NeedleConfig, draws: np.random.Generato
             if value not in used and is_for_tests(key, value) == is_test:
                 break
         used.add(value)
-        # The answer is told and asked in the same tokens: a tokenizer may have one for the stop with the line's end.
+        # Told and asked in the same tokens: a tokenizer may have one for a stop with one line's end, another with two.
         told = tokenizer.encode(f"\nThe key of {key} is {value}.\n")
-        facts.append(
-            Fact(key, value, told, tokenizer.encode(f"\nThe key of {key} is"), tokenizer.encode(f" {value}.\n"))
-        )
+        facts.append(Fact(key, value, told, tokenizer.encode(f"The key of {key} is"), tokenizer.encode(f" {value}.\n")))
     return facts
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from puna.base.config import Config
 from puna.base.errors import DataError
 from puna.model import Llama
-from puna.needle.find import Cell, cells, greedy_answers
+from puna.needle.find import Cell, cells, greedy_answers, is_found
 from puna.needle.plant import Haystack, NeedleConfig, needle_items
 from puna.pretrain.loader import Batch, Loader
 from puna.pretrain.loop import mean_loss
@@ -93,7 +93,7 @@ class Gate:
     ) -> None:
         if not heldout.shards or not len(heldout.sizes):
             raise DataError("expected held-out tokens for the gate, came none; set curate.heldout_fraction")
-        self.config, self.needles = config, needles
+        self.config, self.needles, self._tokenizer = config, needles, tokenizer
         self.short_tokens = config.short_tokens or before.config.max_position
         self._haystack = Haystack(list(heldout.shards.values()), tokenizer)
         loader = Loader(CorpusSequences(heldout), self.short_tokens, _SHORT_BATCH, 0)
@@ -115,7 +115,7 @@ class Gate:
             )
         ]
         answers = greedy_answers(model, items)
-        found = [answer == item.answer for answer, item in zip(answers, items, strict=True)]
+        found = [is_found(*pair, self._tokenizer) for pair in zip(items, answers, strict=True)]
         return Judgement.of(self.config, self.bits_before, self._bits(model), cells(items, found))
 
     def _bits(self, model: nn.Module) -> float:

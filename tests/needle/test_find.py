@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from puna.model import Llama, LlamaConfig
-from puna.needle.find import Cell, cells, greedy_answers, heat_map
+from puna.needle.find import Cell, cells, greedy_answers, heat_map, is_found
 from puna.needle.plant import Haystack, NeedleConfig, needle_items
 from puna.tokenizer import Tokenizer
 
@@ -48,3 +48,15 @@ def test_cells_count_by_length_and_depth(haystack: Haystack) -> None:
     assert cells(items, found) == [Cell(400, 0.0, 1, 3), Cell(400, 0.5, 2, 3)]
     panel = heat_map(cells(items, found), "Found")
     assert (panel["columns"], panel["rows"], panel["values"]) == (["400"], ["0%", "50%"], [[1 / 3], [2 / 3]])
+
+
+def test_found_is_the_whole_value_with_its_stop(haystack: Haystack, tokenizer: Tokenizer) -> None:
+    (item,) = needle_items(haystack, NeedleConfig(facts=2), 400, (0.5,), 1)
+    said = {
+        f" {item.value}.\n": True,
+        f" {item.value}.\n\n": True,
+        f" {item.value}0": False,
+        f" {item.value[:-1]}.": False,
+    }
+    assert {text: is_found(item, tokenizer.encode(text), tokenizer) for text in said} == said
+    assert is_found(item, item.answer, tokenizer)

@@ -8,6 +8,8 @@ import pytest
 from puna.base.errors import ConfigError
 from puna.needle.plant import Haystack, NeedleConfig, is_for_tests, needle_document, needle_items
 from puna.tokenizer import Tokenizer
+from puna.tokenizer.bpe import special_ids, split_pattern
+from tests.needle.conftest import MadePages
 
 FACT = re.compile(r"\nThe key of (\w+) is (\d+)\.\n")
 CONFIG = NeedleConfig(facts=5, questions=3)
@@ -47,6 +49,8 @@ def test_no_test_asks_a_pair_that_documents_to_learn_from_tell(haystack: Haystac
     documents = [needle_document(haystack, config, 600, 3, i) for i in range(300)]
     learned = {pair for one in documents for pair in FACT.findall(tokenizer.decode(one))}
     items = needle_items(haystack, config, 600, (0.0, 0.5), 40)
+    for item in items:
+        assert len({value for _, value in FACT.findall(tokenizer.decode(item.prompt))}) == 5
     asked = {pair for item in items for pair in FACT.findall(tokenizer.decode(item.prompt))}
     assert len(learned) > 700 and len(asked) > 200 and not learned & asked
     assert 0.15 < np.mean([is_for_tests(key, str(v)) for key in config.keys for v in range(10, 100)]) < 0.35
@@ -65,6 +69,21 @@ def test_a_document_to_learn_from_asks_at_its_end_what_it_tells(
         asked = lines[len(told) :]
         assert len(set(told)) == len(told) == (5 if length >= 600 else 2)
         assert len(set(asked)) == len(asked) and set(asked) <= set(told)
+
+
+def test_what_was_text_in_between_asks_in_the_same_tokens() -> None:
+    """With tokens for a stop and one or two ends of a line: learned as text, it must teach the tests' form."""
+    ranks = {bytes([byte]): byte for byte in range(256)} | {b".\n": 256, b"\n\n": 257, b".\n\n": 258}
+    tokenizer = Tokenizer(ranks, special_ids(len(ranks), 16), split_pattern(1))
+    haystack = Haystack([MadePages(tokenizer, 30)], tokenizer)
+    ids = needle_document(haystack, CONFIG, 600, 0, 0)
+    again = tokenizer.encode(tokenizer.decode(ids, skip_special=True))
+    (item,) = needle_items(haystack, CONFIG, 600, (0.5,), 1)
+    assert tokenizer.decode([item.answer[-1]]) == ".\n" and again[-1] == item.answer[-1]
+    asked = tokenizer.decode(again).split("\n")[-1 - CONFIG.questions : -1]
+    assert again[-sum(len(tokenizer.encode(f"{line}\n")) for line in asked) :] == [
+        token for line in asked for token in tokenizer.encode(f"{line}\n")
+    ]
 
 
 def test_a_document_is_known_by_its_seed_and_number(haystack: Haystack) -> None:

@@ -17,7 +17,7 @@ from puna.base.records import read_documents
 from puna.evals.candidate import Candidate
 from puna.evals.items import ItemResult
 from puna.evals.tasks.spec import TaskConfig, TaskResult, accuracy
-from puna.needle.find import Cell, greedy_answers, heat_map
+from puna.needle.find import Cell, greedy_answers, heat_map, is_found
 from puna.needle.plant import Haystack, NeedleItem, Pages, needle_items
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import INDEX_FILE, TokenShards
@@ -61,13 +61,13 @@ def panel(results: Sequence[ItemResult], title: str) -> dict[str, Any]:
 
 
 def _result(task: str, item: NeedleItem, answer: list[int], tokenizer: Tokenizer) -> ItemResult:
-    is_found = answer == item.answer
+    found = is_found(item, answer, tokenizer)
     prompt = tokenizer.decode(item.prompt, skip_special=True)[-SHOWN:]
-    verdict, reason = ("correct", "") if is_found else ("wrong", "another value")
+    verdict, reason = ("correct", "") if found else ("wrong", "another value")
     output = tokenizer.decode(answer)
     return ItemResult(
         task, item.id, f"{item.length} tokens, depth {item.depth:.0%}", prompt, output, item.value, verdict, reason,
-        float(is_found), 1.0, json.dumps({"length": item.length, "depth": item.depth, "at": item.at}),
+        float(found), 1.0, json.dumps({"length": item.length, "depth": item.depth, "at": item.at}),
     )  # fmt: skip
 
 
