@@ -315,6 +315,8 @@ def test_a_heat_map_has_a_cell_for_each_share_in_its_place():
     assert [fill for *_, fill in boxes] == [cell_colour(share) for share in (1.0, 0.5, 0.25, 0.0, 0.95)]
     texts = [text.text for text in root.iter("text")]
     assert texts == ["100", "50", "25", "0", "95", "512", "4096", "0%", "50%", "100%"]
+    places = [text.attrib["x"] for text in root.iter("text")][:7]
+    assert places == ["25.000%", "75.000%", "25.000%", "25.000%", "75.000%", "25.000%", "75.000%"]
     titles = [title.text for title in root.iter("title")]
     assert titles[2] == "depth 50%, length 512: 25.0%"
     for wrong in ([[1.0, 0.5]], [[1.0], [0.5], [0.1]], [[1.5, 0.5], [0, 0], [0, 0]]):

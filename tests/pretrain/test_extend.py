@@ -150,6 +150,14 @@ def test_a_gate_that_stays_shut_ends_the_stage_and_is_told(inputs: dict[str, Pat
         extended(inputs, StageOutput(tmp_path / "required"), gate=gate, required=True)
 
 
+def test_a_further_round_learns_other_rows(inputs: dict[str, Path], tmp_path: Path) -> None:
+    """At a rate near nothing the losses of a step tell its rows."""
+    gate = {**CONFIG["gate"], "needle_accuracy": 1.0}
+    out = extended(inputs, StageOutput(tmp_path), gate=gate, max_rounds=2, lr=1e-12, needles_share=1.0)
+    losses = [round(row["loss"], 4) for row in read_jsonl(out.path / "log.jsonl")]
+    assert len(losses) == 8 and not set(losses[:4]) & set(losses[4:])
+
+
 def test_an_open_gate_leads_through_all_lengths(inputs: dict[str, Path], tmp_path: Path) -> None:
     out = extended(inputs, StageOutput(tmp_path), max_rounds=3)
     assert (out.metrics["gate_passed"], out.metrics["passed_tokens"]) == (1, 256)
