@@ -4,7 +4,6 @@ Dimensions from the outermost to the innermost, whose ranks are neighbours: repl
 tensor. The order within is Llama 3's (section 3.3.2): what talks most sits closest.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -27,7 +26,7 @@ SCHEDULES = ("gpipe", "1f1b", "interleaved-1f1b", "looped-bfs", "interleaved-zer
 SEVERAL_STAGES = ("interleaved-1f1b", "looped-bfs", "interleaved-zero-bubble")
 """Schedules of more than one stage a rank."""
 
-S = TypeVar("S", bound=Sequence[int])
+S = TypeVar("S", range, Tensor)
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class World:
             )
         share = len(rows) // ranks
         first = self.place(*BATCH) * share
-        return rows[first : first + share]  # type: ignore[return-value]
+        return rows[first : first + share]
 
     def summed(self, value: Tensor, *names: str) -> Tensor:
         """The sum of `value` over the ranks along these dimensions, the same to the bit on each."""

@@ -80,11 +80,13 @@ class Part(nn.Module):
         return self.embedding.weight
 
 
-def layers_of(model: Llama) -> dict[int, Layer]:
+def layers_of(model: nn.Module) -> dict[int, Layer]:
     """A model's layers by number, whether it has all of them (a list) or some (by number)."""
-    layers = model.layers
-    named = layers.items() if isinstance(layers, nn.ModuleDict) else enumerate(layers)
-    return {int(number): layer for number, layer in named}
+    found = dict[int, Layer]()
+    for number, layer in model.get_submodule("layers").named_children():
+        assert isinstance(layer, Layer)
+        found[int(number)] = layer
+    return found
 
 
 def whole(x: Tensor) -> Tensor:

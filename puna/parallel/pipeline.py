@@ -19,8 +19,9 @@ from torch.distributed.pipelining.schedules import (
 )
 
 from puna.base.errors import ConfigError
+from puna.model import Llama
 from puna.parallel.mesh import World
-from puna.parallel.part import Part
+from puna.parallel.part import Part, layers_of
 
 _SINGLE: dict[str, type[PipelineScheduleSingle]] = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
 _SEVERAL: dict[str, type[PipelineScheduleMulti]] = {
@@ -113,7 +114,7 @@ class Pipeline:
                 requires_grad=True,
             )
             sums = partial(torch.empty, 1, self._num_sums, dtype=torch.float32, device="meta", requires_grad=True)
-            stages = [
+            stages: list[Any] = [
                 PipelineStage(
                     part,
                     number,
@@ -137,10 +138,10 @@ class Pipeline:
         return output[0, 0] * next(iter(self.parts.values())).scale
 
 
-def trimmed(model: nn.Module, numbers: list[int], is_first: bool, is_last: bool) -> None:
-    """Keep these layers of a Llama, by number, the embedding if it is the first (or tied and the last), in place."""
-    tied = model.output is None
-    model.layers = nn.ModuleDict({str(number): model.layers[number] for number in numbers})  # type: ignore[index]
+def trimmed(model: Llama, numbers: list[int], is_first: bool, is_last: bool) -> None:
+    """Keep these layers of a model, by number, the embedding if it is the first (or tied and the last), in place."""
+    tied, layers = model.output is None, layers_of(model)
+    model.layers = nn.ModuleDict({str(number): layers[number] for number in numbers})  # type: ignore[assignment]
     if not is_first and not (is_last and tied):
         model.embedding = None  # type: ignore[assignment]
     if not is_last:

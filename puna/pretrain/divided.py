@@ -167,7 +167,8 @@ class Divided:
         if self._experts.bias_rate:
             layers = {number: layer for part in self.parallel.parts for number, layer in part.layers.items()}
             whole.move_biases_of(
-                {int(number): layer.feed_forward for number, layer in layers.items()}, self._experts.bias_rate
+                {int(number): layer.get_submodule("feed_forward") for number, layer in layers.items()},
+                self._experts.bias_rate,
             )
         balance = self.world.summed(self._balance.clone(), *SUMMED, "pipeline").item()
         return {"balance_loss": balance / targets, **whole.row()}

@@ -77,7 +77,7 @@ class ExpertLoad:
 
     def move_biases(self, model: Llama, rate: float) -> None:
         """Raise the bias of experts with less than the mean load by `rate`, lower the others' (Wang 2024, alg. 1)."""
-        self.move_biases_of({number: layer.feed_forward for number, layer in enumerate(model.layers)}, rate)
+        self.move_biases_of(dict(enumerate(layer.get_submodule("feed_forward") for layer in model.layers)), rate)
 
     def move_biases_of(self, routers: Mapping[int, nn.Module], rate: float) -> None:
         """The same of some layers' experts, by the number of the layer."""
