@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from puna.model.attention import AttentionContext, KVCache, attend
 from puna.model.config import LlamaConfig
 from puna.model.feed_forward import Experts, FeedForward, Routing
-from puna.model.rms_norm import rms_norm
 from puna.model.rope import apply_rope, rope_frequencies, rope_tables
 
 
@@ -69,8 +68,7 @@ class Llama(nn.Module):
         x = self.embedding(tokens)
         if self.frequencies.device != tokens.device:
             self.frequencies = self.frequencies.to(tokens.device)
-        heads = self.config.heads if x.device.type == "cpu" else 1
-        rope = rope_tables(self.frequencies, context.positions, x.dtype, heads)
+        rope = rope_tables(self.frequencies, context.positions, x.dtype)
         for layer in self.layers:
             x = layer(x, rope, context, routing)
         return self.norm(x)
@@ -153,7 +151,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return rms_norm(x, self.weight, self.eps)
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 def _linear(num_in: int, num_out: int) -> nn.Linear:

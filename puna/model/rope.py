@@ -23,51 +23,16 @@ def rope_frequencies(head_dim: int, theta: float, scaling: dict[str, Any] | None
     return frequencies if scaling is None else _scale_llama3(frequencies, scaling)
 
 
-def rope_tables(frequencies: Tensor, positions: Tensor, dtype: torch.dtype, heads: int = 1) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [..., T, heads, C/2] for `positions` [..., T]; angles in fp32 whatever the model's dtype.
-
-    They are the same for every head. On a CPU it is faster to read one for each than to come back to the one for all.
-    """
+def rope_tables(frequencies: Tensor, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [..., T, 1, C/2] for `positions` [..., T]; angles in fp32 whatever the model's dtype."""
     angles = (positions.float()[..., None] * frequencies)[..., None, :]
-    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
-    return (cos, sin) if heads == 1 else (cos.repeat_interleave(heads, -2), sin.repeat_interleave(heads, -2))
+    return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn `x` [B, T, N, C] by the angles of its positions. Tables for more than N heads are as good."""
-    cos, sin = cos[..., : x.shape[-2], :], sin[..., : x.shape[-2], :]
-    if type(x) is Tensor and not torch.compiler.is_compiling():
-        turned: Tensor = _Rotation.apply(x, cos, sin)
-        return turned
+    """Turn `x` [B, T, N, C] by the angles of its positions."""
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-
-
-class _Rotation(torch.autograd.Function):
-    """The same in half the passes over memory; its gradient is turned back. Tables have no gradient.
-
-    With tables for every head, q and k of 4 rows of 512 tokens (H6 K2 C32), forward and backward: 4.0 ms of one core,
-    and 6.5 as written in `apply_rope` with tables for all heads.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        return _turned(x, cos, sin, 1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = ctx.saved_tensors
-        return _turned(gradients[0], cos, sin, -1), None, None
-
-
-def _turned(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
-    """`x` turned by the angles times `sign`."""
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    (first, second), (to_first, to_second) = x.chunk(2, dim=-1), out.chunk(2, dim=-1)
-    torch.mul(first, cos, out=to_first).addcmul_(second, sin, value=-sign)
-    torch.mul(second, cos, out=to_second).addcmul_(first, sin, value=sign)
-    return out
 
 
 def _scale_llama3(frequencies: Tensor, scaling: dict[str, Any]) -> Tensor:

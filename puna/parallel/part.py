@@ -32,7 +32,7 @@ class Part(nn.Module):
         super().__init__()
         self.numbers, self.is_first, self.is_last = numbers, is_first, is_last
         self.head, self.cache_of = head, cache_of
-        self.frequencies, self.heads = model.frequencies, model.config.heads
+        self.frequencies = model.frequencies
         self.embedding = model.embedding if is_first or (is_last and model.output is None) else None
         self.layers = nn.ModuleDict({str(number): layers_of(model)[number] for number in numbers})
         self.norm = model.norm if is_last else None
@@ -59,7 +59,7 @@ class Part(nn.Module):
             x = self.embedding(x)
         if self.frequencies.device != x.device:
             self.frequencies = self.frequencies.to(x.device)
-        rope = rope_tables(self.frequencies, context.positions, x.dtype, self.heads if x.device.type == "cpu" else 1)
+        rope = rope_tables(self.frequencies, context.positions, x.dtype)
         routing = self.routing_of(documents) if self.routing_of else None
         for layer in self.layers.values():
             x = layer(x, rope, context, routing)
