@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from puna.base.config import Mesh
 from puna.base.errors import DiskFullError, MachineError, RunError, StoppedError
 from puna.base.output import Progress, StageOutput
 from puna.base.records import read_jsonl
@@ -332,3 +333,19 @@ def test_a_run_without_incidents_says_nothing(tmp_path: Path) -> None:
     out = StageOutput(tmp_path)
     faulty_run(out, model_of(), lambda step, call: None)
     assert not (out.path / INCIDENTS).exists() and not out.panels and "effective_time" not in out.metrics
+
+
+def test_no_checkpoint_is_made_of_weights_with_a_flipped_bit(tmp_path: Path) -> None:
+    """Of several processes a checkpoint keeps no hash that would tell; so none may be written."""
+    model, out = model_of(), StageOutput(tmp_path, mesh=Mesh(data=2))
+    flips = [4]
+
+    def validate(one: nn.Module) -> float:  # after the step is sealed, before it is saved
+        flips[0] -= 1
+        if flips[0] == 0:
+            flip_bit(next(one.parameters()), 3)
+        return 0.0
+
+    train(model, _loader().batch, NUM_STEPS, _config(), out, learn(), validate=validate, num_validations=NUM_STEPS)
+    assert incidents(out) == [(3, "flipped bit", "restored")]
+    assert_same(model, without(set(), model_of(), _config()))
