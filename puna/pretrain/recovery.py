@@ -90,8 +90,8 @@ class Recovery:
     def save(self, step: int, is_stopped: bool = False, is_last: bool = False) -> bool:
         """Make a checkpoint; if there is no room the one before stands, and the next interval tries again (False).
 
-        Nor is one made of weights that changed in memory since the step: the next step finds that and goes back. The last
-        one, and one that the run is left after, are waited for. Raises DiskFullError if it is the last.
+        Nor is one made of weights that changed in memory since the step: the next step finds that and goes back.
+        The last one, and one that the run is left after, are waited for. Raises DiskFullError if it is the last.
         """
         if not is_last and self._agree(self._seal.is_broken()):
             return False
