@@ -137,9 +137,14 @@ class Attention(nn.Module):
         self.o = _linear(config.heads * config.head_dim, config.dim)
 
     def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], context: AttentionContext) -> Tensor:
-        q, k, v = (project(x).unflatten(-1, (-1, self.head_dim)) for project in (self.q, self.k, self.v))
+        q, k, v = self.heads(x)
         out = attend(apply_rope(q, *rope), apply_rope(k, *rope), v, context, self.index)
         return self.o(out.flatten(-2))
+
+    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [B, T, H, C], keys and values [B, T, K, C] of `x` [B, T, D], not turned yet."""
+        q, k, v = (project(x).unflatten(-1, (-1, self.head_dim)) for project in (self.q, self.k, self.v))
+        return q, k, v
 
 
 class RMSNorm(nn.Module):

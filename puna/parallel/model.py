@@ -71,7 +71,7 @@ class ParallelModel:
             divide_tensors(self.model, world.along("tensor"))
         cache_of = self._context_cache if sizes.context > 1 else None
         parts = {
-            number: Part(self.model, ranges[number], number == 0, number == total - 1, head, cache_of)
+            number: Part(self.model, ranges[number], number == 0, number == total - 1, head, cache_of, compute)
             for number in mine
         }
         self.is_sharded = world.size("data", "experts", "context") > 1

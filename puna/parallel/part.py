@@ -27,11 +27,18 @@ class Part(nn.Module):
     """Layers `numbers` of a model; it shares the modules with the model, whose names they keep there."""
 
     def __init__(
-        self, model: Llama, numbers: range, is_first: bool, is_last: bool, head: Head, cache_of: CacheOf | None = None
+        self,
+        model: Llama,
+        numbers: range,
+        is_first: bool,
+        is_last: bool,
+        head: Head,
+        cache_of: CacheOf | None = None,
+        compute: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.numbers, self.is_first, self.is_last = numbers, is_first, is_last
-        self.head, self.cache_of = head, cache_of
+        self.head, self.cache_of, self.compute = head, cache_of, compute
         self.frequencies = model.frequencies
         self.embedding = model.embedding if is_first or (is_last and model.output is None) else None
         self.layers = nn.ModuleDict({str(number): layers_of(model)[number] for number in numbers})
@@ -50,13 +57,17 @@ class Part(nn.Module):
         x: tokens [B, T] of the first part, else hidden states. positions, documents, targets: [B, T], of own tokens;
         row: documents of the whole row, which the context cache wants.
         """
+        with torch.autocast(x.device.type, self.compute, enabled=self.compute != torch.float32):
+            return self._computed(x, positions, documents, targets, row)
+
+    def _computed(self, x: Tensor, positions: Tensor, documents: Tensor, targets: Tensor, row: Tensor) -> Tensor:
         if self.cache_of is None:
             context = AttentionContext.of(positions, positions, documents, None)
         else:
             context = AttentionContext.of(positions, positions, None, self.cache_of(row))
         if self.is_first:
             assert self.embedding is not None
-            x = self.embedding(x)
+            x = self.embedding(x).to(self.compute)
         if self.frequencies.device != x.device:
             self.frequencies = self.frequencies.to(x.device)
         rope = rope_tables(self.frequencies, context.positions, x.dtype)

@@ -48,8 +48,16 @@ def world_of(sizes: Mesh) -> Iterator[World]:
         dist.destroy_process_group()
 
 
+def agreed(here: bool, device: torch.device) -> bool:
+    """True on every rank if it is true on one; all of them call it."""
+    flag = torch.tensor(float(here), device=device)
+    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+    return bool(flag.item())
+
+
 class Divided:
-    """A model of this rank's world with its losses. values: whole tensors by parameter name, in any order."""
+    """A model of this rank's world with its losses. values: whole tensors by parameter name, in any order; dtype: of
+    the products."""
 
     def __init__(
         self,
@@ -60,12 +68,13 @@ class Divided:
         micro_batch: int,
         loss: LossConfig,
         experts: ExpertsConfig,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         if loss.keep < 1:
             raise ConfigError("loss.keep: expected 1 where several processes train, came less; selection needs one")
         self.world, self._micro_batch, self._experts = world, micro_batch, experts
         self._names = ("objective", "loss", "z_loss") if loss.z_weight else ("objective", "loss")
-        self.parallel = ParallelModel(shape, world, values, _head(world, loss), len(self._names), row_tokens)
+        self.parallel = ParallelModel(shape, world, values, _head(world, loss), len(self._names), row_tokens, dtype)
         self._loads: dict[int, ExpertLoad] = {}
         self._balance = torch.zeros((), device=world.device)
         if shape.num_experts > 1:
@@ -73,7 +82,7 @@ class Divided:
                 self._route(part)
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> Llama:
         """This rank's parameters, under the whole model's names."""
         return self.parallel.model
 
@@ -83,9 +92,7 @@ class Divided:
 
     def agree(self, here: bool) -> bool:
         """True on every rank if it is true on one."""
-        flag = torch.tensor(float(here), device=self.world.device)
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-        return bool(flag.item())
+        return agreed(here, self.world.device)
 
     def asked_of_whole(
         self, evaluate: Callable[[nn.Module], dict[str, float]]

@@ -39,6 +39,10 @@ class Batch:
         marks = ((self.positions, other.positions), (self.documents, other.documents))
         return Batch(*(torch.cat(pair) for pair in (*pairs, *marks)))
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same on `device`."""
+        return Batch(*(one.to(device) for one in (self.tokens, self.targets, self.positions, self.documents)))
+
     def split(self, rows: int) -> list["Batch"]:
         """Micro-batches of at most `rows` rows."""
         parts = [field.split(rows) for field in (self.tokens, self.targets, self.positions, self.documents)]

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import Field, model_validator
 from torch import nn
 
@@ -20,11 +21,13 @@ from puna.base.ranks import world_size
 from puna.base.records import write_jsonl
 from puna.base.rng import generator
 from puna.model import Llama, LlamaConfig, save_model
+from puna.model.compiled import uncompile_layers
 from puna.model.flops import training_flops
 from puna.parallel.mesh import check_world
 from puna.parallel.preflight import preflight
 from puna.pretrain.checkpoint import Checkpoints
-from puna.pretrain.divided import Divided, world_of
+from puna.pretrain.computing import ComputeConfig, Computing
+from puna.pretrain.divided import Divided, agreed, world_of
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.first import ShapeConfig, first_model, first_shape, first_values, load_alike
 from puna.pretrain.forecast import Forecast, OtherRunError
@@ -52,7 +55,7 @@ class AskedConfig(Config):
     style: Literal["base", "chat"] = "base"
 
 
-class PretrainConfig(LoopConfig):
+class PretrainConfig(ComputeConfig, LoopConfig):
     """Settings of pretraining. `num_tokens` counts rows x row_tokens, padding included.
 
     piece_tokens: longer documents are cut into pieces of this length, several of which share a row (0: into rows).
@@ -148,19 +151,26 @@ def _learn_alone(
     """One process learns the model."""
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
     reference = _reference(config.loss, inputs, tokenizer)
-    model = first_model(config, inputs, shape, out.seed)
-    steps = config.steps()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = first_model(config, inputs, shape, out.seed).to(device)
+    steps, computing = config.steps(), Computing(config, out)
+    dtype = computing.dtype(device)
+    backward = pretraining(config.micro_batch, config.loss, config.experts, reference and reference.to(device), dtype)
+    first = loader.learned(steps.at(0)).split(config.micro_batch)[0]
+    computing.compile(model, lambda: backward(model, first), steps.num_rows / len(first.tokens))
     log = train(
         model,
         lambda step: loader.learned(steps.at(step)),
         steps.num_steps,
         config,
         out,
-        pretraining(config.micro_batch, config.loss, config.experts, reference),
-        validate=validation_of(rows, config) if rows else None,
+        backward,
+        validate=validation_of(rows, config, dtype) if rows else None,
         **measures,
     )
-    return model, log
+    out.metric(**computing.metrics())
+    uncompile_layers(model)
+    return model.cpu(), log
 
 
 def _learn_together(
@@ -181,8 +191,13 @@ def _learn_together(
             preflight(out.state, out.state)
         for size in set(steps.rows):
             world.own(range(size))
-        settings = (config.row_tokens, config.micro_batch, config.loss, config.experts)
+        computing = Computing(config, out, lambda here: agreed(here, world.device))
+        dtype = computing.dtype(world.device)
+        settings = (config.row_tokens, config.micro_batch, config.loss, config.experts, dtype)
         divided = Divided(shape, world, first, *settings)
+        learn, parts = divided.backward(), loader.learned(world.own(steps.at(0))).split(config.micro_batch)
+        times = len(parts) * steps.num_rows / len(steps.at(0))
+        computing.compile(divided.model, lambda: learn(divided.model, parts[0]), times)
         if "evaluate" in measures:
             measures["evaluate"] = divided.asked_of_whole(measures["evaluate"])
         log = train(
@@ -191,11 +206,12 @@ def _learn_together(
             steps.num_steps,
             config,
             out,
-            divided.backward(),
+            learn,
             validate=(lambda _: divided.mean_loss(rows)) if rows else None,
             together=divided.together(),
             **measures,
         )
+        out.metric(**computing.metrics())
     if not out.writes:
         return None
     model = Llama(shape)
@@ -323,10 +339,12 @@ def drawn(loader: Loader, num_rows: int, micro_batch: int) -> list[Batch]:
     return [loader.gather(rows[i : i + micro_batch]) for i in range(0, len(rows), micro_batch)]
 
 
-def validation_of(batches: list[Batch], config: PretrainConfig) -> Callable[[nn.Module], float]:
+def validation_of(
+    batches: list[Batch], config: PretrainConfig, dtype: torch.dtype = torch.float32
+) -> Callable[[nn.Module], float]:
     """A function that measures the loss, in nats a token, on `batches`."""
 
     def validate(model: nn.Module) -> float:
-        return mean_loss(model, batches, dense_loss(config.loss))
+        return mean_loss(model, batches, dense_loss(config.loss, dtype))
 
     return validate

@@ -61,9 +61,19 @@ def test_long_documents_are_computed_one_by_one_and_others_under_a_mask():
         return AttentionContext.of(torch.zeros_like(documents), None, documents, None)
 
     assert context([(0, 40), (1, 60)], [(0, 100)]).pieces == [40, 60, 100]
-    assert context([(7, 100)], [(7, 100)]).pieces == [100, 100]  # rows never see each other
+    assert context([(7, 50), (8, 50)], [(8, 100)]).pieces == [50, 50, 100]  # rows never see each other
     assert context([(0, 3), (1, 5)]).pieces is None and context([(0, 3), (1, 5)]).mask is not None
     assert context([(0, 40), (1, 60), (0, 40)]).pieces is None  # a document in two pieces is still one
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_rows_of_one_document_each_are_computed_together_without_a_mask(rows):
+    documents = torch.arange(rows)[:, None].expand(rows, 5).contiguous()
+    context = AttentionContext.of(torch.zeros_like(documents), None, documents, None)
+    assert context.pieces is None and context.mask is None
+    documents[-1, -1] = -1  # padding is a document of its own
+    context = AttentionContext.of(torch.zeros_like(documents), None, documents, None)
+    assert context.mask is not None
 
 
 def test_documents_and_a_cache_together_are_refused():

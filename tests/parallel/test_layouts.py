@@ -9,7 +9,9 @@ from torch import Tensor
 
 from puna.base.config import Mesh
 from puna.model import Llama, LlamaConfig
+from puna.model.compiled import compile_layers
 from puna.parallel.mesh import World
+from puna.pretrain.computing import has_compiler
 from puna.pretrain.divided import Divided
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.loader import Batch
@@ -43,10 +45,15 @@ def batch_of(seed: int = 0) -> Batch:
     return Batch(tokens, targets, positions, documents)
 
 
-def divided(config: LlamaConfig, sizes: Mesh, experts: ExpertsConfig) -> tuple[dict[str, float], dict[str, Tensor]]:
+def divided(
+    config: LlamaConfig, sizes: Mesh, experts: ExpertsConfig, dtype: torch.dtype = torch.float32, compiled: bool = False
+) -> tuple[dict[str, float], dict[str, Tensor]]:
     """On one rank of many: what a step measured, with the norm of the gradient, and every gradient."""
     world = World(sizes, torch.device("cpu"))
-    model = Divided(config, world, Llama(config).named_parameters(), T, MICRO, LossConfig(z_weight=1e-3), experts)
+    settings = (T, MICRO, LossConfig(z_weight=1e-3), experts, dtype)
+    model = Divided(config, world, Llama(config).named_parameters(), *settings)
+    if compiled:
+        compile_layers(model.model)
     batch = batch_of()
     own = Batch(*(world.own(field) for field in (batch.tokens, batch.targets, batch.positions, batch.documents)))
     row = model.backward()(model.model, own)
@@ -157,3 +164,26 @@ def test_a_layout_of_a_mixture_of_experts_gives_those_of_one_process(
 ) -> None:
     config = config_of(num_experts=4, experts_per_token=2, router_bias=True)
     check(ranks(size), layout, config, ExpertsConfig(balance_weight=0.1, bias_rate=0.01, capacity_factor=1.25))
+
+
+@pytest.mark.parametrize("layout", ["data 2", "replicas 2", "tensor 2", "context 2", "pipeline 2"])
+def test_a_layout_in_bf16_is_near_one_process_in_fp32(ranks: Callable[[int], Ranks], layout: str) -> None:
+    expected, grads = alone(config_of(), ExpertsConfig())
+    for row, came in ranks(2).call(divided, config_of(), mesh_of(layout), ExpertsConfig(), torch.bfloat16):
+        assert row["loss"] == pytest.approx(expected["loss"], rel=2e-3) and row["loss"] != expected["loss"]
+        assert row["validation"] == pytest.approx(expected["validation"], rel=2e-3)
+        for name, grad in grads.items():
+            assert came[name].dtype == torch.float32
+            assert (came[name] - grad).norm() <= 3e-2 * grad.norm(), name
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not has_compiler(), reason="no C++ compiler for torch.compile")
+@pytest.mark.parametrize("layout", ["data 2", "replicas 2", "context 2"])
+def test_compiled_layers_of_a_layout_give_those_of_one_process(ranks: Callable[[int], Ranks], layout: str) -> None:
+    expected, grads = alone(config_of(), ExpertsConfig())
+    answers = ranks(2).call(divided, config_of(), mesh_of(layout), ExpertsConfig(), torch.float32, True)
+    for row, came in answers:
+        assert row == pytest.approx(expected, rel=1e-5)
+        for name, grad in grads.items():
+            assert (came[name] - grad).norm() <= 1e-4 * grad.norm(), name

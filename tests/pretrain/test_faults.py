@@ -16,6 +16,7 @@ from puna.base.errors import DiskFullError, MachineError, RunError, StoppedError
 from puna.base.output import Progress, StageOutput
 from puna.base.records import read_jsonl
 from puna.model import Llama, LlamaConfig
+from puna.pretrain.checkpoint import Checkpoints
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.faults import INCIDENTS
 from puna.pretrain.loader import Batch
@@ -218,37 +219,40 @@ def test_a_bit_that_flips_in_the_weights_leaves_no_trace(tmp_path: Path, steps: 
     assert incidents(out) == [(step, "flipped bit", "restored") for step in steps]
 
 
-def test_a_bit_that_flips_before_a_checkpoint_is_written_spoils_that_alone(tmp_path: Path) -> None:
+@pytest.fixture
+def flip_while_saving(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Steps before whose checkpoints, after the last look at the weights and before they are copied, a bit flips."""
+    steps, save = list[int](), Checkpoints.save
+
+    def saved(self: Checkpoints, step: int, state: dict[str, Any], kept: dict[str, Any]) -> None:
+        if step in steps:
+            steps.remove(step)
+            flip_bit(next(iter(state["model"].values())).data, seed=3)
+        save(self, step, state, kept)
+
+    monkeypatch.setattr(Checkpoints, "save", saved)
+    return steps
+
+
+def test_a_bit_that_flips_while_a_checkpoint_is_written_spoils_that_alone(
+    tmp_path: Path, flip_while_saving: list[int]
+) -> None:
     """What is saved has other weights than were sealed: it is passed over when the run goes back."""
     model, out = model_of(), StageOutput(tmp_path)
-    flips = [6]
-
-    def validate(model: nn.Module) -> float:
-        if flips and out_steps() == flips[0]:
-            flips.pop()
-            flip_bit(next(model.parameters()).data, seed=3)
-        return 0.0
-
-    def out_steps() -> int:
-        return len(seen)
-
-    seen: list[int] = []
-    batch_at = lambda step: (seen.append(step), _loader().batch(step))[1]  # noqa: E731
-    train(model, batch_at, NUM_STEPS, _config(), out, learn(), validate=validate, num_validations=NUM_STEPS)
+    flip_while_saving.append(6)
+    train(model, _loader().batch, NUM_STEPS, _config(), out, learn())
     assert_same(model, without(set(), model_of(), _config()))
     assert incidents(out) == [(6, "damaged checkpoint", "used the one before"), (5, "flipped bit", "restored")]
 
 
-def test_a_bit_that_flips_before_the_only_checkpoint_is_written_is_begun_anew_after(tmp_path: Path) -> None:
+def test_a_bit_that_flips_while_the_only_checkpoint_is_written_is_begun_anew_after(
+    tmp_path: Path, flip_while_saving: list[int]
+) -> None:
     """Its weights were loaded already when they are found wrong: a run must not begin with them."""
-
-    def validate(model: nn.Module) -> float:
-        flip_bit(next(model.parameters()).data, seed=3)
-        return 0.0
-
+    flip_while_saving.append(1)
     plain, batch_at = learn(), _loader().batch
     with pytest.raises(MachineError, match="the only checkpoint holds other weights than were learned"):
-        train(model_of(), batch_at, NUM_STEPS, _config(), StageOutput(tmp_path), plain, validate, NUM_STEPS)
+        train(model_of(), batch_at, NUM_STEPS, _config(), StageOutput(tmp_path), plain)
     model = model_of()
     train(model, batch_at, NUM_STEPS, _config(), StageOutput(tmp_path), plain)
     assert_same(model, without(set(), model_of(), _config()))
@@ -335,9 +339,10 @@ def test_a_run_without_incidents_says_nothing(tmp_path: Path) -> None:
     assert not (out.path / INCIDENTS).exists() and not out.panels and "effective_time" not in out.metrics
 
 
-def test_no_checkpoint_is_made_of_weights_with_a_flipped_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mesh", [Mesh(), Mesh(data=2)])
+def test_no_checkpoint_is_made_of_weights_with_a_flipped_bit(tmp_path: Path, mesh: Mesh) -> None:
     """Of several processes a checkpoint keeps no hash that would tell; so none may be written."""
-    model, out = model_of(), StageOutput(tmp_path, mesh=Mesh(data=2))
+    model, out = model_of(), StageOutput(tmp_path, mesh=mesh)
     flips = [4]
 
     def validate(one: nn.Module) -> float:  # after the step is sealed, before it is saved

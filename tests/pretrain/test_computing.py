@@ -1,0 +1,176 @@
+"""What steps are computed with: bf16 near fp32, compiled as eager, chosen by measuring and once."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from puna.base.config import Mesh
+from puna.base.errors import ConfigError
+from puna.base.output import StageOutput
+from puna.model import Llama
+from puna.model.compiled import compile_layers, uncompile_layers
+from puna.pretrain import computing
+from puna.pretrain.computing import ComputeConfig, Computing
+from puna.pretrain.experts import ExpertsConfig
+from puna.pretrain.loss import LossConfig
+from puna.pretrain.objective import pretraining
+from tests.pretrain.test_objective import EXPERTS, gradients, model_of, options
+
+needs_compiler = pytest.mark.skipif(not computing.has_compiler(), reason="no C++ compiler for torch.compile")
+# torch.compile looks at the gradient of tensors that have none, and warns itself.
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> StageOutput:
+    return StageOutput(tmp_path, seed=0, threads=1)
+
+
+@pytest.fixture
+def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[torch.dtype, float]:
+    """What the machine is taken to do, in GFLOP/s."""
+    found = {torch.float32: 100.0, torch.bfloat16: 100.0}
+    monkeypatch.setattr(computing, "matmul_gflops", lambda dtype, device: found[dtype])
+    return found
+
+
+@needs_compiler
+def test_compiled_layers_give_the_gradients_of_eager_ones() -> None:
+    plain, plain_row = gradients(model_of(), options())
+    model = model_of()
+    compile_layers(model)
+    with torch.no_grad():
+        tokens = torch.arange(12).view(2, 6)
+        torch.testing.assert_close(model(tokens), model_of()(tokens), rtol=0, atol=0)  # eager where nothing is learned
+    compiled, row = gradients(model, options())
+    torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-6)
+    assert row["loss"] == pytest.approx(plain_row["loss"], rel=1e-6)
+    assert "forward" in vars(model.layers[0])
+    uncompile_layers(model)
+    assert "forward" not in vars(model.layers[0])
+    torch.testing.assert_close(gradients(model, options())[0], plain, rtol=0, atol=0)
+
+
+def test_experts_are_not_compiled() -> None:
+    with pytest.raises(ValueError, match="expected a dense model"):
+        compile_layers(model_of(EXPERTS))
+
+
+def in_bf16(model: Llama, chunk_tokens: int = 0, experts: ExpertsConfig = ExpertsConfig()) -> tuple[Tensor, float]:
+    backward = pretraining(2, LossConfig(chunk_tokens=chunk_tokens), experts, dtype=torch.bfloat16)
+    found, row = gradients(model, backward)
+    return found, row["loss"]
+
+
+@pytest.mark.parametrize("chunk_tokens", [0, 8])
+def test_products_in_bf16_are_near_those_in_fp32_and_gradients_stay_in_fp32(chunk_tokens: int) -> None:
+    plain, row = gradients(model_of(), options())
+    half, loss = in_bf16(model_of(), chunk_tokens)
+    assert half.dtype == torch.float32
+    assert loss == pytest.approx(row["loss"], rel=5e-3) and loss != row["loss"]
+    assert torch.cosine_similarity(plain, half, dim=0) > 0.999
+
+
+def test_experts_in_bf16_are_near_those_in_fp32() -> None:
+    plain, row = gradients(model_of(EXPERTS), options())
+    half, loss = in_bf16(model_of(EXPERTS))
+    assert loss == pytest.approx(row["loss"], rel=2e-2)
+    assert torch.cosine_similarity(plain, half, dim=0) > 0.98
+
+
+@pytest.mark.parametrize(("half", "chosen"), [(0.3, torch.float32), (140, torch.float32), (160, torch.bfloat16)])
+def test_bf16_is_chosen_where_it_is_measured_to_be_faster_and_once(
+    out: StageOutput, speeds: dict[torch.dtype, float], half: float, chosen: torch.dtype
+) -> None:
+    speeds[torch.bfloat16] = half
+    assert Computing(ComputeConfig(), out).dtype(torch.device("cpu")) == chosen
+    speeds[torch.bfloat16] = 300 - half  # another day, another measurement
+    assert Computing(ComputeConfig(), out).dtype(torch.device("cpu")) == chosen
+    assert Computing(ComputeConfig(dtype="bfloat16"), out).dtype(torch.device("cpu")) == torch.bfloat16
+
+
+def test_a_dtype_that_is_slow_on_one_rank_is_chosen_on_none(out: StageOutput, speeds: dict[torch.dtype, float]) -> None:
+    speeds[torch.bfloat16] = 1000
+    slow_elsewhere = Computing(ComputeConfig(), out, agree=lambda here: True)
+    assert slow_elsewhere.dtype(torch.device("cpu")) == torch.float32
+
+
+class Clock:
+    """A micro-batch takes `eager` seconds, or `compiled` ones after `compile_layers`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, model: Llama, eager: float, compiled: float) -> None:
+        self.learned, self.compiled = 0, 0
+        self._is_compiled = False
+
+        def switch(to: bool) -> None:
+            self._is_compiled, self.compiled = to, self.compiled + to
+
+        monkeypatch.setattr(computing, "compile_layers", lambda model: switch(True))
+        monkeypatch.setattr(computing, "uncompile_layers", lambda model: switch(False))
+        monkeypatch.setattr(computing, "_seconds", lambda learn: compiled if self._is_compiled else eager)
+        monkeypatch.setattr(computing, "has_compiler", lambda: True)
+
+    def learn(self) -> None:
+        self.learned += 1
+
+    @property
+    def is_compiled(self) -> bool:
+        return self._is_compiled
+
+
+@pytest.mark.parametrize(
+    ("eager", "compiled", "times", "chosen"),
+    [(1.0, 0.9, 10_000, True), (1.0, 0.99, 10_000, False), (1.0, 1.2, 10_000, False), (1.0, 0.5, 100, False)],
+)
+def test_steps_are_compiled_where_the_run_earns_it_back(
+    monkeypatch: pytest.MonkeyPatch, out: StageOutput, eager: float, compiled: float, times: int, chosen: bool
+) -> None:
+    model = model_of()
+    clock = Clock(monkeypatch, model, eager, compiled)
+    assert Computing(ComputeConfig(), out).compile(model, clock.learn, times) == chosen
+    assert clock.is_compiled == chosen
+    if times == 100:  # too short a run: the compiler is not even tried
+        assert clock.compiled == 0
+    again = Clock(monkeypatch, model, compiled, eager)  # it is not asked again
+    assert Computing(ComputeConfig(), out).compile(model, again.learn, times) == chosen
+    assert again.is_compiled == chosen and again.learned == chosen
+    assert json.loads((out.state / "computing.json").read_text())["compile"] is chosen
+
+
+def test_a_compiler_that_fails_leaves_steps_as_they_are(monkeypatch: pytest.MonkeyPatch, out: StageOutput) -> None:
+    model = model_of()
+    clock = Clock(monkeypatch, model, 1.0, 0.5)
+
+    def fail(model: Llama) -> None:
+        raise RuntimeError("cannot find -lgomp\nmany lines")
+
+    monkeypatch.setattr(computing, "compile_layers", fail)
+    assert not Computing(ComputeConfig(), out).compile(model, clock.learn, 10_000)
+    assert "cannot find -lgomp" in (out.state / "computing.json").read_text()
+
+
+def test_what_cannot_be_compiled_is_said_in_one_line(tmp_path: Path, out: StageOutput) -> None:
+    with pytest.raises(ConfigError, match="compile: expected a dense model, came true"):
+        Computing(ComputeConfig(compile=True), out).compile(model_of(EXPERTS), lambda: None, 1)
+    assert not Computing(ComputeConfig(), out).compile(model_of(EXPERTS), lambda: None, 1e9)
+    divided = StageOutput(tmp_path / "b", seed=0, threads=1, mesh=Mesh(tensor=2))
+    with pytest.raises(ConfigError, match="compile: expected a mesh of data, replicas or context"):
+        Computing(ComputeConfig(compile=True), divided).compile(model_of(), lambda: None, 1)
+
+
+def test_every_kind_of_setting_is_checked() -> None:
+    with pytest.raises(ValueError, match="dtype"):
+        ComputeConfig(dtype="float16")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="compile"):
+        ComputeConfig(compile="sometimes")  # type: ignore[arg-type]
+
+
+@needs_compiler
+@pytest.mark.long
+def test_the_gain_of_compiling_is_measured_here() -> None:
+    found = computing.compile_gain()
+    assert found["gain"] == pytest.approx(found["eager_s"] / found["compiled_s"])
+    assert found["compile_s"] > found["compiled_s"] > 0
