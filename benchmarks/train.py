@@ -2,9 +2,10 @@
 
 python -m benchmarks.train [--case nano|S|M|packed|length|processes] [--data DIR] [--quick] [--json]
 
-fp32 on all cores, in turns. Peers run in processes of their own, each as its users run it: eager and through
-torch.compile (compiling is not timed), whole batches at once, and once more with the allocator's settings that our
-loop makes and they do not. `--quick`: eager peers, fewer and shorter turns, nothing recorded.
+fp32 on all cores, in turns; ours with compiled layers, and eager beside it. Peers run in processes of their own, each
+as its users run it: eager and through torch.compile (compiling is not timed), whole batches at once, and once more with
+the allocator's settings that our loop makes and they do not. `--quick`: eager peers, fewer and shorter turns, nothing
+recorded.
 """
 
 import argparse
@@ -85,14 +86,15 @@ def beside_peers(name: str, quick: bool) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as open_peers:
         peers = started(kinds, model, Path(folder), open_peers)
         write_batches(batches, Path(folder) / "batches")
-        ours = Ours(model, batches, case.micro_batch)
-        works = {kind: (lambda peer=peer: peer.train(steps)) for kind, peer in peers.items()}
+        ours, eager = (Ours(model, batches, case.micro_batch, compiled) for compiled in (True, False))
+        trainers: dict[str, Ours | Theirs] = {"ours, eager": eager, **peers}
+        works = {kind: (lambda trainer=trainer: trainer.train(steps)) for kind, trainer in trainers.items()}
         for peer in peers.values():
             peer.read(Path(folder) / "batches")
         found = compare_all(lambda: ours.train(steps), works, turns, after_turn=lambda: peaks.append(peak_gflops()))
     share = flops_per_token(case.shape, case.tokens) / 1e9 / statistics.median(peaks)
     return [
-        row(name, peer, rates, agree(ours.losses, peers[peer].losses), share * rates["ours"])
+        row(name, peer, rates, agree(ours.losses, trainers[peer].losses), share * rates["ours"])
         for peer, rates in found.items()
     ]
 

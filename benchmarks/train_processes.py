@@ -5,22 +5,24 @@ B rows, T tokens.
 
 import os
 import socket
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
-from torch import nn
 
 from benchmarks.interleave import compare, peak_gflops
 from benchmarks.trainers import LR, agree, drawn, flops_per_token, row
-from puna.base.config import num_cores
+from puna.base.config import Mesh, num_cores
 from puna.base.machine import prepare_machine
 from puna.model import Llama, LlamaConfig
+from puna.parallel.mesh import World as RankWorld
+from puna.pretrain.divided import Divided
+from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.loader import Batch
-from puna.pretrain.loop import LoopConfig, plain_loss
+from puna.pretrain.loop import LoopConfig, gradients
+from puna.pretrain.loss import LossConfig
 from puna.pretrain.optim import Optimizer
 
 ROWS = 12
@@ -28,9 +30,6 @@ ROWS = 12
 TOKENS = 512
 MICRO_BATCH = 4
 WORLDS = (1, 2, 3, 4)
-
-Step = Callable[[nn.Module, Optimizer, Batch, int, LoopConfig], float]
-"""An optimizer step of one rank on its rows of a batch with so many targets in all; its part of the mean loss."""
 
 
 def processes(shape: LlamaConfig, quick: bool) -> list[dict[str, Any]]:
@@ -71,7 +70,7 @@ class World:
         for end in self._ends:
             end.send(steps)
         parts = [end.recv() for end in self._ends]
-        self.losses += [sum(losses) for losses in zip(*parts)]
+        self.losses += parts[0]
         return float(steps * ROWS * TOKENS)
 
     def begin_anew(self) -> None:
@@ -88,45 +87,37 @@ class World:
             process.join()
 
 
-def data_parallel_step(model: nn.Module, optimizer: Optimizer, batch: Batch, targets: int, config: LoopConfig) -> float:
-    """Every rank has all weights, its rows of the batch, and one all-reduce of all gradients at the end."""
-    total = 0.0
-    for part in batch.split(config.micro_batch):
-        loss = plain_loss(model, part)[0] / targets
-        loss.backward()
-        total += loss.item()
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    for gradient, summed in zip(gradients, flat.split([one.numel() for one in gradients])):
-        gradient.copy_(summed.view_as(gradient))
-    nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-    optimizer.step(LR)
-    return total
+class Rank:
+    """One process of a world: all weights, its rows of each batch, one sum of all gradients (mesh.replicas)."""
+
+    def __init__(self, size: int, shape: LlamaConfig, row_tokens: int = TOKENS, micro_batch: int = MICRO_BATCH) -> None:
+        self._config = LoopConfig(micro_batch=micro_batch)
+        self._world = RankWorld(Mesh(replicas=size), torch.device("cpu"))
+        settings = (row_tokens, micro_batch, LossConfig(), ExpertsConfig())
+        self._divided = Divided(shape, self._world, Llama(shape).named_parameters(), *settings)
+        self._backward = self._divided.backward()
+        self.model = self._divided.model
+        self._optimizer = Optimizer(self.model, self._config)
+
+    def step(self, batch: Batch) -> float:
+        """An optimizer step; the mean loss of the whole batch."""
+        own = (self._world.own(one) for one in (batch.tokens, batch.targets, batch.positions, batch.documents))
+        row = gradients(self.model, Batch(*own), self._config, self._backward, self._divided.together())
+        self._optimizer.step(LR)
+        return row["loss"]
 
 
-def _serve(
-    rank: int, size: int, threads: int, port: int, shape: LlamaConfig, end: Connection, step: Step = data_parallel_step
-) -> None:
+def _serve(rank: int, size: int, threads: int, port: int, shape: LlamaConfig, end: Connection) -> None:
     """A rank: so many steps for every number that comes, first weights again for a 0."""
     prepare_machine(threads)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo", rank=rank, world_size=size)
-    batches, config, done = drawn(shape, ROWS, TOKENS, count=8), LoopConfig(micro_batch=MICRO_BATCH), 0
-    model, optimizer = _beginning(shape, config)
+    batches, done, one = drawn(shape, ROWS, TOKENS, count=8), 0, Rank(size, shape)
     while True:
         steps, losses = end.recv(), []
         if not steps:
-            model, optimizer = _beginning(shape, config)
-            done = 0
+            one, done = Rank(size, shape), 0
         for _ in range(steps):
-            batch = batches[done % len(batches)]
-            mine = batch.split(ROWS // size)[rank]
-            losses.append(step(model, optimizer, mine, batch.num_targets, config))
+            losses.append(one.step(batches[done % len(batches)]))
             done += 1
         end.send(losses)
-
-
-def _beginning(shape: LlamaConfig, config: LoopConfig) -> tuple[Llama, Optimizer]:
-    model = Llama(shape)
-    return model, Optimizer(model, config)

@@ -10,7 +10,7 @@ B rows, T tokens.
 import contextlib
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.interleave import compare, compare_all, peak_gflops
-from benchmarks.trainers import Kind, Ours, Theirs, drawn, flops_per_token, row, write_batches, write_model
+from benchmarks.trainers import Kind, Ours, Theirs, agree, drawn, flops_per_token, row, write_batches, write_model
 from puna.base.config import num_cores
 from puna.base.records import read_jsonl
 from puna.model import Llama, LlamaConfig
@@ -72,19 +72,18 @@ def packed(shape: LlamaConfig, data: Path, quick: bool) -> list[dict[str, Any]]:
         for order, batches in orders.items():
             torch.save(batches, folder / order)
             peers[order].read(folder / order)
-        ours = Ours(model, [loader.batch(step) for step in range(int(loader.epoch_batches))], _AT_ONCE // ROW_TOKENS)
+        rows = [loader.batch(step) for step in range(int(loader.epoch_batches))]
+        ours, eager = (Ours(model, rows, _AT_ONCE // ROW_TOKENS, compiled) for compiled in (True, False))
         steps, turns = (2, 2) if quick else (8, 7)
-        works = {order: (lambda peer=peer: peer.train(steps)) for order, peer in peers.items()}
+        works: dict[str, Callable[[], float]] = {"ours, eager": lambda: eager.train(steps)}
+        works |= {f"transformers {order}": (lambda peer=peer: peer.train(steps)) for order, peer in peers.items()}
         found = compare_all(lambda: ours.train(steps), works, turns, after_turn=lambda: peaks.append(peak_gflops()))
     sizes = loader.packing.sizes
     fills = {"packed": loader.packing.fill} | {order: _fill(batches) for order, batches in orders.items()}
     said = ", ".join(f"{fill:.1%} {name}" for name, fill in fills.items())
     print(f"# {len(documents.lengths)} documents, {len(sizes)} pieces of {sizes.mean():.0f} tokens; text is: {said}")
     share = flops_per_token(shape, _seen(loader)) / 1e9 / statistics.median(peaks)
-    return [
-        row("packed", f"transformers {order}", rates, same, share * rates["ours"], "targets/s")
-        for order, rates in found.items()
-    ]
+    return [row("packed", peer, rates, same, share * rates["ours"], "targets/s") for peer, rates in found.items()]
 
 
 def length(shape: LlamaConfig, data: Path, quick: bool) -> list[dict[str, Any]]:
@@ -95,18 +94,20 @@ def length(shape: LlamaConfig, data: Path, quick: bool) -> list[dict[str, Any]]:
         model = Llama(LlamaConfig(**{**shape.to_dict(), "max_position": tokens}))
         loader = Loader(documents, tokens, _BATCH_TOKENS // tokens, seed=0, piece_tokens=ROW_TOKENS)
         whole = drawn(shape, _BATCH_TOKENS // tokens, tokens, count=4)
-        kinds = {"packed": ([loader.batch(step) for step in range(4)], _seen(loader)), "whole": (whole, float(tokens))}
+        kinds = {"whole": (whole, float(tokens)), "packed": ([loader.batch(step) for step in range(4)], _seen(loader))}
         with tempfile.TemporaryDirectory() as name:
             write_model(model, Path(name))
             write_batches(whole, Path(name) / "batches")
-            theirs = Theirs(Kind("transformers"), Path(name), num_cores()).read(Path(name) / "batches")
+            theirs = Theirs(Kind("transformers"), Path(name), num_cores())
+            is_same = _same_loss(model, loader, documents, theirs, Path(name))
+            theirs.read(Path(name) / "batches")
             for kind, (batches, seen) in kinds.items():
-                ours = Ours(model, batches, max(1, _AT_ONCE // tokens))
+                ours = Ours(model, batches, max(1, _AT_ONCE // tokens), compiled=False)
                 works = (lambda ours=ours: ours.train(1), lambda theirs=theirs: theirs.train(1))
                 found = compare(*works, 1 if quick else 5)
                 share = flops_per_token(shape, seen) * found["ours"] / 1e9 / peak_gflops()
-                # Of other rows the results are others, and of the same rows `S` has compared them.
-                rows.append(row(f"length {tokens} {kind}", "transformers whole", found, True, share, "targets/s"))
+                same = is_same if kind == "packed" else agree(ours.losses, theirs.losses)
+                rows.append(row(f"length {tokens} {kind}", "transformers whole", found, same, share, "targets/s"))
             theirs.close()
     return rows
 

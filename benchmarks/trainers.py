@@ -3,6 +3,7 @@
 B rows, T tokens.
 """
 
+import copy
 import itertools
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from benchmarks.peer import Peer
 from puna.model import Llama, LlamaConfig
+from puna.model.compiled import compile_layers
 from puna.model.convert.huggingface import huggingface_name
+from puna.pretrain.computing import has_compiler
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.loader import Batch
 from puna.pretrain.loop import LoopConfig, train_step
@@ -29,10 +32,16 @@ PYTHON = {"transformers": Path(sys.executable)}
 
 
 class Ours:
-    """Our training step, over `batches` in turn and without end. `losses`: of every step so far."""
+    """Our training step, over `batches` in turn and without end, on a copy of `model`. `losses`: of every step so far.
 
-    def __init__(self, model: Llama, batches: list[Batch], micro_batch: int) -> None:
-        self._model, self._batches = model, itertools.cycle(batches)
+    compiled: layers through torch.compile, if there is a C++ compiler.
+    """
+
+    def __init__(self, model: Llama, batches: list[Batch], micro_batch: int, compiled: bool = True) -> None:
+        model = copy.deepcopy(model)
+        if compiled and has_compiler():
+            compile_layers(model)
+        self.model, self._batches = model, itertools.cycle(batches)
         self._config = LoopConfig(micro_batch=micro_batch)
         self._optimizer = Optimizer(model, self._config)
         self._backward = pretraining(micro_batch, LossConfig(), ExpertsConfig())
@@ -42,7 +51,7 @@ class Ours:
         """So many optimizer steps; the targets that they learned."""
         targets = 0.0
         for batch in itertools.islice(self._batches, steps):
-            row = train_step(self._model, self._optimizer, batch, LR, self._config, self._backward)
+            row = train_step(self.model, self._optimizer, batch, LR, self._config, self._backward)
             self.losses.append(row["loss"])
             targets += row["targets"]
         return targets
