@@ -8,7 +8,7 @@ import time
 
 import torch
 
-from puna.pretrain.seal import Seal
+from puna.pretrain.faults.seal import Seal
 
 _TIMES = 7
 

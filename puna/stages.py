@@ -19,7 +19,7 @@ STAGES: dict[str, Stage] = {
     "needles": Stage("puna.needle.documents", "NeedleDocumentsConfig", seeded=True),
     "mix": Stage("puna.pretrain.mix.plan", "MixConfig", seeded=True),
     "mix-search": Stage("puna.pretrain.mix.search", "MixSearchConfig", seeded=True),
-    "ladder": Stage("puna.pretrain.ladder", "LadderConfig", seeded=True),
+    "ladder": Stage("puna.pretrain.forecast.ladder", "LadderConfig", seeded=True),
     "forecast": Stage("puna.scaling.forecast", "ForecastConfig", seeded=True),
     "compare-forecasts": Stage("puna.scaling.compare", "CompareConfig", seeded=True),
     "pretrain": Stage(
@@ -29,7 +29,7 @@ STAGES: dict[str, Stage] = {
         handed={"evaluate": "puna.evals.during"},
         together=True,
     ),
-    "extend": Stage("puna.pretrain.extend", "ExtendConfig", seeded=True),
+    "extend": Stage("puna.pretrain.long.extend", "ExtendConfig", seeded=True),
     "sft": Stage("puna.posttrain.sft", "SftConfig", seeded=True),
     "reward": Stage("puna.posttrain.reward", "RewardConfig", seeded=True),
     "generate": Stage("puna.posttrain.generate", "GenerateConfig", seeded=True),

@@ -21,7 +21,7 @@ from puna.lineage.store import Store
 from puna.stages import STAGES
 
 if TYPE_CHECKING:
-    from puna.pretrain.chaos import Result
+    from puna.pretrain.faults.chaos import Result
 
 _TELL_S = 10.0
 
@@ -40,8 +40,8 @@ def chaos(
 
     Example: puna chaos recipes/nano.yaml --every 60 --failures 20
     """
-    from puna.pretrain.chaos import chaos as disturb
-    from puna.pretrain.chaos import plan, rate_beside_llama
+    from puna.pretrain.faults.chaos import chaos as disturb
+    from puna.pretrain.faults.chaos import plan, rate_beside_llama
 
     faults = plan(seed, failures, every, _kinds(kinds))
     loaded = load_recipe(recipe, parse_settings(set_), None)
@@ -93,7 +93,7 @@ class _View:
 
 
 def _kinds(text: str) -> Any:
-    from puna.pretrain.chaos import CAUSES
+    from puna.pretrain.faults.chaos import CAUSES
 
     names = [name for name in text.split(",") if name] or list(CAUSES)
     for name in names:
@@ -105,7 +105,7 @@ def _kinds(text: str) -> Any:
 
 
 def _show(result: "Result", every: float, as_json: bool) -> None:
-    from puna.pretrain.chaos import mean_lost
+    from puna.pretrain.faults.chaos import mean_lost
 
     if as_json:
         rows = [dict(zip(("kind", "times", "found", "mean_lost_s"), row)) for row in result.table()]

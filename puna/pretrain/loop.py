@@ -22,16 +22,16 @@ from puna.base.output import StageOutput
 from puna.parallel.heartbeat import Pulse
 from puna.pretrain.average import Average
 from puna.pretrain.checkpoint import Checkpoints
-from puna.pretrain.faults import FaultConfig, Faults, Held, told_to_stop
+from puna.pretrain.faults.orders import disturbed, flip_if_ordered
+from puna.pretrain.faults.policy import FaultConfig, Faults, Held, told_to_stop
+from puna.pretrain.faults.recovery import Recovery
+from puna.pretrain.faults.seal import Seal
 from puna.pretrain.interval import Interval
 from puna.pretrain.loader import Batch
 from puna.pretrain.loss import cross_entropy_sum
 from puna.pretrain.optim import Optimizer, OptimizerConfig
-from puna.pretrain.orders import disturbed, flip_if_ordered
 from puna.pretrain.panels import SCORE
-from puna.pretrain.recovery import Recovery
 from puna.pretrain.schedule import factor
-from puna.pretrain.seal import Seal
 from puna.pretrain.speed import Speed, Work
 from puna.pretrain.trackers import Name, Trackers
 
@@ -104,7 +104,7 @@ def train(
     the number of steps after each validation, and may end the run by raising. With `average_share` the last validation
     is of the mean, those before it of the weights as they are. `work` is for measuring MFU. What `evaluate` gives,
     at `num_evaluations` steps, is in the rows of these, as score/NAME. A step that cannot be right is computed again,
-    passed over or gone back before (faults.py, recovery.py); it has no row. `together`: for a model that several
+    passed over or gone back before (faults/); it has no row. `together`: for a model that several
     processes train, all of which call this. Raises RunError if that does not help, and StoppedError after SIGTERM: the
     last checkpoint stands.
     """

@@ -29,8 +29,9 @@ from puna.pretrain.checkpoint import Checkpoints
 from puna.pretrain.computing import ComputeConfig, Computing
 from puna.pretrain.divided import Divided, agreed, world_of
 from puna.pretrain.experts import ExpertsConfig
+from puna.pretrain.faults.supervise import is_supervised, supervise
 from puna.pretrain.first import ShapeConfig, first_model, first_shape, first_values, load_alike
-from puna.pretrain.forecast import Forecast, OtherRunError
+from puna.pretrain.forecast.follow import Forecast, OtherRunError
 from puna.pretrain.loader import Batch, Loader
 from puna.pretrain.loop import LoopConfig, mean_loss, train
 from puna.pretrain.loss import LossConfig
@@ -41,7 +42,6 @@ from puna.pretrain.objective import dense_loss, pretraining
 from puna.pretrain.panels import loss_panel, score_panel
 from puna.pretrain.speed import Work
 from puna.pretrain.steps import Steps, check_ramp
-from puna.pretrain.supervise import is_supervised, supervise
 from puna.pretrain.text import Text
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import INDEX_FILE

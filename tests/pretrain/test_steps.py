@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from puna.base.config import validate
 from puna.base.errors import ConfigError
-from puna.pretrain.ladder import LadderConfig
+from puna.pretrain.forecast.ladder import LadderConfig
 from puna.pretrain.run import PretrainConfig
 from puna.pretrain.steps import Steps
 

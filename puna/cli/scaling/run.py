@@ -16,7 +16,7 @@ from puna.lineage.recipe import Recipe, parse_settings
 from puna.lineage.runner import RunResult
 
 if TYPE_CHECKING:
-    from puna.pretrain.foretell import Cost, Foretold
+    from puna.pretrain.forecast.foretell import Cost, Foretold
 
 _FEW_STEPS = 50
 _NUMBERS = ("run", "parameters", "tokens", "FLOPs", "predicted", "95% interval", "measured", "error", "inside")
@@ -42,7 +42,7 @@ def run(
 
     Example: puna scaling run recipes/real.yaml --set data=DIR --only-forecast
     """
-    from puna.pretrain.foretell import foretold_runs, ladder_costs
+    from puna.pretrain.forecast.foretell import foretold_runs, ladder_costs
 
     wanted = {"sizes": sizes, "budgets": budgets, "times": times}
     given = {name: value for name, value in wanted.items() if value is not None}
@@ -67,7 +67,7 @@ def run(
 
 def _with_forecast(recipe: Recipe, given: dict[str, Any]) -> Recipe:
     """The recipe if it has forecasts of its own, otherwise with a ladder as `given` asks for it."""
-    from puna.pretrain.foretell import foretold_runs, with_ladder
+    from puna.pretrain.forecast.foretell import foretold_runs, with_ladder
 
     if not (own := foretold_runs(recipe)):
         return with_ladder(recipe, given.get("sizes", 5), given.get("budgets", 4), given.get("times", 10.0))
@@ -80,7 +80,7 @@ def _with_forecast(recipe: Recipe, given: dict[str, Any]) -> Recipe:
 
 
 def _needed(recipe: Recipe, foretold: "list[Foretold]", only_forecast: bool) -> Recipe:
-    from puna.pretrain.foretell import only
+    from puna.pretrain.forecast.foretell import only
 
     wanted = [one.forecast if only_forecast or one.run is None else one.run for one in foretold]
     return only(recipe, [*wanted, *(one.forecast for one in foretold)])

@@ -8,7 +8,7 @@ from scipy import stats
 from puna.needle.documents import NeedleDocumentsConfig
 from puna.posttrain.reward import RewardConfig
 from puna.posttrain.sft import SftConfig
-from puna.pretrain.extend import ExtendConfig
+from puna.pretrain.long.extend import ExtendConfig
 from puna.pretrain.run import PretrainConfig
 from puna.scaling.recipe.kinds import WORK
 from puna.scaling.recipe.models import _share_that_fits

@@ -18,13 +18,13 @@ from puna.base.records import read_jsonl
 from puna.model import Llama, LlamaConfig
 from puna.pretrain.checkpoint import Checkpoints
 from puna.pretrain.experts import ExpertsConfig
-from puna.pretrain.faults import INCIDENTS
+from puna.pretrain.faults.orders import flip_bit
+from puna.pretrain.faults.policy import INCIDENTS
 from puna.pretrain.loader import Batch
 from puna.pretrain.loop import Backward, LoopConfig, train, train_step
 from puna.pretrain.loss import LossConfig
 from puna.pretrain.objective import pretraining
 from puna.pretrain.optim import Optimizer
-from puna.pretrain.orders import flip_bit
 from puna.pretrain.schedule import factor
 from tests.pretrain.test_loop import VOCABULARY, Stopped, _config, _loader, _weights
 

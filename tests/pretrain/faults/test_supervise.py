@@ -8,8 +8,8 @@ from puna.base.errors import ConfigError
 from puna.base.output import Inputs, Progress, StageOutput
 from puna.base.records import read_jsonl
 from puna.parallel.watchdog import Limits
-from puna.pretrain.faults import INCIDENTS
-from puna.pretrain.supervise import is_supervised, supervise
+from puna.pretrain.faults.policy import INCIDENTS
+from puna.pretrain.faults.supervise import is_supervised, supervise
 from tests.pretrain.small_training import SmallConfig, undisturbed
 
 FUNCTION = "tests.pretrain.small_training:train_small"
@@ -43,7 +43,7 @@ def test_what_a_rank_refuses_is_refused(tmp_path: Path) -> None:
 
 def test_a_machine_that_is_not_fit_is_not_begun_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from puna.base.errors import MachineError
-    from puna.pretrain import supervise as module
+    from puna.pretrain.faults import supervise as module
 
     plain = module.measure
     monkeypatch.setattr(module, "measure", lambda folder: plain(folder).__class__("me", 0.0, 9.0, 0.0, 9.0, True))

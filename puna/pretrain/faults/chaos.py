@@ -31,10 +31,10 @@ from puna.base.rng import generator
 from puna.parallel.heartbeat import PHASES, Heartbeats
 from puna.parallel.watchdog import Limits
 from puna.pretrain.checkpoint import steps
-from puna.pretrain.faults import INCIDENTS
+from puna.pretrain.faults.policy import INCIDENTS
+from puna.pretrain.faults.supervise import supervise
 from puna.pretrain.interval import DEVICE_SECONDS_A_FAILURE
 from puna.pretrain.loop import LoopConfig
-from puna.pretrain.supervise import supervise
 
 Kind = Literal["kill", "freeze", "flip", "nan", "truncate", "disk"]
 CAUSES: dict[Kind, tuple[str, ...]] = {

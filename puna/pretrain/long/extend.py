@@ -25,9 +25,9 @@ from puna.needle.plant import Haystack
 from puna.pretrain.checkpoint import Checkpoints
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.first import load_alike
-from puna.pretrain.gate import Gate, GateConfig, Judgement
 from puna.pretrain.loader import Batch
-from puna.pretrain.long_rows import LongRows, RowsConfig
+from puna.pretrain.long.gate import Gate, GateConfig, Judgement
+from puna.pretrain.long.rows import LongRows, RowsConfig
 from puna.pretrain.loop import LoopConfig, train
 from puna.pretrain.loss import LossConfig
 from puna.pretrain.mix.corpus import Corpus, token_folders

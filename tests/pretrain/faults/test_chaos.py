@@ -9,7 +9,7 @@ from puna.base.config import Mesh
 from puna.base.errors import ConfigError
 from puna.base.output import Inputs, StageOutput
 from puna.parallel.watchdog import Limits
-from puna.pretrain.chaos import CAUSES, Kind, Planned, Result, chaos, plan, rate_beside_llama
+from puna.pretrain.faults.chaos import CAUSES, Kind, Planned, Result, chaos, plan, rate_beside_llama
 from tests.pretrain.small_training import SmallConfig, undisturbed
 
 FUNCTION = "tests.pretrain.small_training:train_small"

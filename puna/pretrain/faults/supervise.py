@@ -18,7 +18,7 @@ from puna.parallel.heartbeat import Heartbeats
 from puna.parallel.launch import Event, launch
 from puna.parallel.preflight import fit_slots, judge, measure
 from puna.parallel.watchdog import Limits
-from puna.pretrain.faults import INCIDENTS, Action, FaultConfig, Incident, append_incident
+from puna.pretrain.faults.policy import INCIDENTS, Action, FaultConfig, Incident, append_incident
 
 WATCH = "watch"
 """Of a stage's state: what ranks and supervisor tell each other, and what hung ranks left."""
@@ -64,7 +64,7 @@ def supervise(
 
     arguments = (function, config, inputs, out.share(), dict(given))
     result = launch(
-        "puna.pretrain.supervise:rank",
+        "puna.pretrain.faults.supervise:rank",
         arguments,
         out.mesh.world_size,
         out.state / WATCH,

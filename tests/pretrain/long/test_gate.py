@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from puna.needle.find import Cell
-from puna.pretrain.gate import GateConfig, Judgement
+from puna.pretrain.long.gate import GateConfig, Judgement
 
 ALL = [Cell(64, 0.0, 8, 8), Cell(64, 1.0, 8, 8), Cell(128, 0.0, 8, 8), Cell(128, 1.0, 8, 8)]
 ONE_MISSED = [*ALL[:2], Cell(128, 0.0, 7, 8), ALL[3]]

@@ -8,11 +8,11 @@ import pytest
 
 from puna.base.errors import ConfigError, DataError, RunError
 from puna.base.output import Inputs, StageOutput
-from puna.pretrain.forecast import Forecast, OtherRunError
+from puna.pretrain.forecast.follow import Forecast, OtherRunError
 from puna.pretrain.run import PretrainConfig, run
 from puna.pretrain.text import Text
+from tests.pretrain.forecast.test_ladder import SMALL, TRAIN
 from tests.pretrain.mix.conftest import ALL, MakeTokens, make_tokens, tokenizer_folder
-from tests.pretrain.test_ladder import SMALL, TRAIN
 
 __all__ = ["make_tokens", "tokenizer_folder"]  # fixtures
 

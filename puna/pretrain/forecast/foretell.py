@@ -19,7 +19,7 @@ from puna.base.errors import ConfigError
 from puna.lineage.recipe import Recipe, StageSpec
 from puna.lineage.rounds import num_rounds
 from puna.pretrain.first import ShapeConfig, model_config
-from puna.pretrain.ladder import LadderConfig, Rung, rungs_of
+from puna.pretrain.forecast.ladder import LadderConfig, Rung, rungs_of
 from puna.pretrain.run import PretrainConfig
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.train import TokenizerConfig

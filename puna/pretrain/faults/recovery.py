@@ -12,9 +12,9 @@ from puna.base.errors import DiskFullError, MachineError, RunError
 from puna.base.output import StageOutput
 from puna.parallel.heartbeat import Pulse
 from puna.pretrain.checkpoint import Checkpoints
-from puna.pretrain.faults import Cause, Faults
+from puna.pretrain.faults.policy import Cause, Faults
+from puna.pretrain.faults.seal import Seal
 from puna.pretrain.interval import Interval
-from puna.pretrain.seal import Seal
 
 _MOST_FLIPS = 3
 Log = list[dict[str, float]]

@@ -11,8 +11,8 @@ from puna.base.errors import ConfigError
 from puna.base.files import read_json
 from puna.base.output import Inputs, StageOutput
 from puna.model import load_model
-from puna.pretrain import ladder
-from puna.pretrain.ladder import LadderConfig, run, rungs_of
+from puna.pretrain.forecast import ladder
+from puna.pretrain.forecast.ladder import LadderConfig, run, rungs_of
 from puna.pretrain.mix.corpus import Corpus, token_folders
 from puna.pretrain.mix.plan import MixConfig
 from puna.pretrain.mix.plan import run as make_mix

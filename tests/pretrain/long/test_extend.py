@@ -15,9 +15,9 @@ from puna.base.output import Inputs, Progress, StageOutput
 from puna.base.records import Document, read_jsonl, write_documents
 from puna.model import Llama, LlamaConfig, load_model, save_model
 from puna.needle.plant import Haystack, NeedleConfig
-from puna.pretrain.extend import ExtendConfig, run
 from puna.pretrain.loader import IGNORED
-from puna.pretrain.long_rows import LongRows, RowsConfig
+from puna.pretrain.long.extend import ExtendConfig, run
+from puna.pretrain.long.rows import LongRows, RowsConfig
 from puna.pretrain.mix.corpus import Corpus
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.bpe import special_ids, split_pattern

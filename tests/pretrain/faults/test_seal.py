@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from puna.pretrain.orders import flip_bit
-from puna.pretrain.seal import Seal
+from puna.pretrain.faults.orders import flip_bit
+from puna.pretrain.faults.seal import Seal
 
 
 def tensors() -> dict[str, dict[str, torch.Tensor]]:

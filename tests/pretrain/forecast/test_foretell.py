@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from puna.base.config import validate
 from puna.base.errors import ConfigError
 from puna.lineage.recipe import Recipe
-from puna.pretrain.foretell import Foretold, foretold_runs, ladder_costs, only, with_ladder
-from puna.pretrain.ladder import LadderConfig, rungs_of
-from tests.pretrain.test_ladder import TOKENIZER
+from puna.pretrain.forecast.foretell import Foretold, foretold_runs, ladder_costs, only, with_ladder
+from puna.pretrain.forecast.ladder import LadderConfig, rungs_of
+from tests.pretrain.forecast.test_ladder import TOKENIZER
 
 TRAIN: dict[str, Any] = {
     "num_tokens": 1_000_000,

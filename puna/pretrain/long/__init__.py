@@ -1,0 +1,1 @@
+"""Long context: longer rows in stages, each let through by a gate."""
