@@ -1,6 +1,6 @@
 """Table and figure of a study: what `recipes/studies/NAME.yaml` measured on its seeds.
 
-python -m benchmarks.studies attention|experts|vocabulary|selection|curation[-real]|quality[-real] RUN [--out FOLDER]
+python -m benchmarks.studies STUDY RUN [--out FOLDER]      (attention, experts, vocabulary, rows, selection, curation, quality)
 """
 
 import argparse
@@ -261,6 +261,18 @@ def _curation(arms: Sequence[Arm]) -> Any:
     return figure
 
 
+def _rows(arms: Sequence[Arm]) -> Any:
+    figure, pair = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    for axes, kind, tokens in zip(pair, ("short", "long"), ("256", "2,048"), strict=True):
+        own = [arm for arm in arms if arm.name.startswith(kind)]
+        for place, arm in enumerate(own):
+            _points(axes, [place], [arm])
+        names = [arm.name.removeprefix(kind).removeprefix("-") or "masked, best-fit" for arm in own]
+        axes.set_xticks(range(len(own)), names)
+        axes.set_title(f"rows of {tokens} tokens: {BITS}", fontsize=7)
+    return figure
+
+
 def _short(part: str) -> str:
     return part.removeprefix("bits_per_byte/").removeprefix("text-").replace("-", " ")
 
@@ -270,6 +282,7 @@ STUDIES: dict[str, tuple[list[str], Callable[[Sequence[Arm]], Any]]] = {
     "attention": (["mha", "gqa", "mqa"], _attention),
     "experts": (["dense-compute", "experts", "dense-parameters"], _experts),
     "vocabulary": (_SIZES, _vocabulary),
+    "rows": ([f"{kind}{way}" for kind in ("short", "long") for way in ("", "-unmasked", "-concatenated")], _rows),
     "selection": (["dirty", "selected", "dirty-longer", "reference", "curated"], _selection),
     "curation": (["filtered", "raw", "code-x4", "no-chinese"], _curation),
     "curation-real": (["filtered", "raw"], _curation),

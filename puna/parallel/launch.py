@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 from puna.base.errors import InputError, RunError, StoppedError
+from puna.base.machine import told_to_stop
 from puna.parallel.heartbeat import Heartbeats
 from puna.parallel.preflight import slot_name
 from puna.parallel.watchdog import Limits, Losses, Silent, Stragglers, Watchdog
@@ -90,7 +90,7 @@ def launch(
     beats = Heartbeats(folder / "heartbeats", world_size, create=True)
     losses, failure = Losses(beats), None
     best, in_vain, restarts = -1, 0, 0
-    with _told_to_stop() as stop:
+    with told_to_stop() as stop:
         while True:
             places = slots() if slots else range(world_size)
             with _World(function, arguments, beats, folder, restarts, places) as world:
@@ -358,24 +358,6 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-
-
-@contextlib.contextmanager
-def _told_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets; outside of the main thread nothing does."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        event.set()
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _environment(rank: int, beats: Heartbeats, port: int, restarts: int, slot: int) -> dict[str, str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from puna.base.errors import DataError
 from puna.base.rng import generator
-from puna.pretrain.pack import Packing, pack_parts
+from puna.pretrain.pack import Packing, concatenate, pack, pack_parts
 
 IGNORED = -100
 """Target of a token that is not learned: padding, and what the loss mask leaves out."""
@@ -62,6 +62,8 @@ class Loader:
     """Packs sequences once, shuffles rows anew every epoch, and gives any batch by its number.
 
     parts: sizes of parts of the sequences, in their order, that share no row; without it everything may share one.
+    is_concatenated: cut wherever a row is full, instead of best-fit. is_masked: documents of a row do not see each
+    other; if not, a row is one document to the model.
     """
 
     def __init__(
@@ -72,10 +74,18 @@ class Loader:
         seed: int,
         piece_tokens: int = 0,
         parts: list[int] | None = None,
+        is_concatenated: bool = False,
+        is_masked: bool = True,
     ):
-        self.sequences, self.rows, self.seed = sequences, rows, seed
+        self.sequences, self.rows, self.seed, self._is_masked = sequences, rows, seed, is_masked
         lengths = sequences.lengths
-        self.packing: Packing = pack_parts(lengths, parts or [len(lengths)], row_tokens, piece_tokens)
+
+        def packed(lengths: npt.NDArray[np.int64]) -> Packing:
+            return (
+                concatenate(lengths, row_tokens, seed) if is_concatenated else pack(lengths, row_tokens, piece_tokens)
+            )
+
+        self.packing: Packing = pack_parts(lengths, parts or [len(lengths)], row_tokens, packed)
         if not self.packing.num_rows:
             raise DataError("expected at least one sequence of two tokens to train on, came none")
         self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))
@@ -107,8 +117,8 @@ class Loader:
                 span = slice(at, at + size)
                 piece = self.sequences.piece(int(packing.documents[j]), int(packing.starts[j]), size)
                 tokens[i, span], targets[i, span] = piece
-                positions[i, span] = np.arange(size)
-                documents[i, span] = j - packing.row_offsets[row]
+                positions[i, span] = np.arange(size) + (0 if self._is_masked else at)
+                documents[i, span] = j - packing.row_offsets[row] if self._is_masked else 0
                 at += size
         return Batch(*(torch.from_numpy(field) for field in (tokens, targets, positions, documents)))
 

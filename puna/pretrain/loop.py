@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from puna.base.config import Hardware
 from puna.base.errors import RunError, StoppedError
-from puna.base.machine import prepare_machine
+from puna.base.machine import prepare_machine, told_to_stop
 from puna.base.output import StageOutput
 from puna.parallel.heartbeat import Pulse
 from puna.pretrain.average import Average
 from puna.pretrain.checkpoint import Checkpoints
 from puna.pretrain.faults.orders import disturbed, flip_if_ordered
-from puna.pretrain.faults.policy import FaultConfig, Faults, Held, told_to_stop
+from puna.pretrain.faults.policy import FaultConfig, Faults, Held
 from puna.pretrain.faults.recovery import Recovery
 from puna.pretrain.faults.seal import Seal
 from puna.pretrain.interval import Interval

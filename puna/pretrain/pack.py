@@ -1,16 +1,20 @@
-"""Best-fit packing: documents into rows of T tokens with as little cutting and padding as can be.
+"""Packing: documents into rows of T tokens, best-fit, with as little cutting and padding as can be.
 
 A document of n tokens has n - 1 transitions (token -> next token). Documents with more than T transitions are cut into
 full rows and a rest; everything then goes, longest first, into the row with the least room that still holds it
 (best-fit decreasing; Ding et al. 2024, arXiv 2404.10830). Attention never crosses documents, positions restart.
+
+The other way, usual elsewhere, is for comparison: documents one after another, cut wherever a row is full.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from puna.base.rng import generator
 
 Int64 = npt.NDArray[np.int64]
 
@@ -81,10 +85,31 @@ def pack(lengths: Int64, row_tokens: int, piece_tokens: int = 0) -> Packing:
     return Packing(row_tokens, columns[:, 0], columns[:, 1], columns[:, 2], offsets)
 
 
-def pack_parts(lengths: Int64, parts: Sequence[int], row_tokens: int, piece_tokens: int = 0) -> Packing:
+def concatenate(lengths: Int64, row_tokens: int, seed: int = 0) -> Packing:
+    """Documents one after another, in an order drawn from `seed`, cut wherever a row is full; only the last row has
+    room left."""
+    order = generator(seed, "concatenated").permutation(len(lengths))
+    sizes = np.maximum(lengths[order] - 1, 0)
+    ends = np.cumsum(sizes)
+    borders = np.arange(row_tokens, int(sizes.sum()), row_tokens)
+    # Pieces end where a document ends or a row is full.
+    cuts = np.unique(np.concatenate([np.zeros(1, np.int64), ends, borders]))
+    first, size = cuts[:-1], np.diff(cuts)
+    place = np.searchsorted(ends, first, side="right")
+    starts = first - (ends - sizes)[place]
+    num_rows = -(-int(sizes.sum()) // row_tokens)
+    offsets = np.searchsorted(first, np.arange(num_rows + 1) * row_tokens)
+    return Packing(row_tokens, order[place], starts, size, offsets)
+
+
+Pack = Callable[[Int64], Packing]
+"""Documents of these lengths into rows."""
+
+
+def pack_parts(lengths: Int64, parts: Sequence[int], row_tokens: int, packed: Pack) -> Packing:
     """Pack the first `parts[0]` documents, then the next `parts[1]`, and so on: no row holds documents of two parts."""
     starts = np.cumsum([0, *parts])
-    packings = [pack(lengths[i:j], row_tokens, piece_tokens) for i, j in itertools.pairwise(starts.tolist())]
+    packings = [packed(lengths[i:j]) for i, j in itertools.pairwise(starts.tolist())]
     documents = [one.documents + start for one, start in zip(packings, starts, strict=False)]
     ends = np.cumsum([0, *(len(one.sizes) for one in packings)])
     offsets = [one.row_offsets[1:] + end for one, end in zip(packings, ends, strict=False)]

@@ -59,6 +59,8 @@ class PretrainConfig(ComputeConfig, LoopConfig):
     """Settings of pretraining. `num_tokens` counts rows x row_tokens, padding included.
 
     piece_tokens: longer documents are cut into pieces of this length, several of which share a row (0: into rows).
+    packing: "concatenated", for comparison: documents cut wherever a row is full. document_mask: false, for comparison:
+    documents of a row see each other. Held-out losses are measured with mask and best-fit rows all the same.
     forecast_patience: with the input `forecast`, how many measured losses in a row may lie above its band before the
     run is ended (0: any number). forecast_required: refuse a forecast of another size, number of tokens or text; if
     not, it is left out and the report says why. heldout_rows: that losses are measured on, drawn from all held-out
@@ -73,6 +75,8 @@ class PretrainConfig(ComputeConfig, LoopConfig):
     num_tokens: int = Field(default=2_000_000, ge=1)
     row_tokens: int = Field(default=256, ge=8)
     piece_tokens: int = Field(default=0, ge=0)
+    packing: Literal["best-fit", "concatenated"] = "best-fit"
+    document_mask: bool = True
     batch_rows: int = Field(default=16, ge=1)
     batch_ramp: dict[int, int] = Field(default_factory=dict)
     forecast_patience: int = Field(default=0, ge=0)
@@ -83,6 +87,8 @@ class PretrainConfig(ComputeConfig, LoopConfig):
     @model_validator(mode="after")
     def _ramp_grows(self) -> "PretrainConfig":
         check_ramp(self.batch_ramp, self.batch_rows)
+        if self.piece_tokens and self.packing == "concatenated":
+            raise ValueError("piece_tokens of 0 with packing: concatenated, which cuts where a row is full")
         return self
 
     def steps(self) -> Steps:
@@ -265,8 +271,8 @@ def new_loader(
     Raises ConfigError if `copies` fill fewer rows than the run is to learn.
     """
     sequences = CorpusSequences(corpus, copies)
-    settings = (config.row_tokens, config.batch_rows, seed, config.piece_tokens)
-    loader = Loader(sequences, *settings, parts=sequences.parts)
+    settings = (config.row_tokens, config.batch_rows, seed, config.piece_tokens, sequences.parts)
+    loader = Loader(sequences, *settings, config.packing == "concatenated", config.document_mask)
     if copies is not None:
         check_enough(config.num_tokens, loader.packing.num_rows * config.row_tokens)
     return loader
@@ -328,7 +334,8 @@ def _reference(loss: LossConfig, inputs: Inputs, tokenizer: Tokenizer) -> Llama 
 
 
 def heldout_batches(corpus: Corpus, config: PretrainConfig) -> list[Batch]:
-    """A fixed set of held-back rows, in micro-batches."""
+    """A fixed set of held-back rows, in micro-batches: the same ones however rows are packed to be learned."""
+    config = config.model_copy(update={"packing": "best-fit", "document_mask": True})
     return drawn(new_loader(corpus, config, seed=0), config.heldout_rows, config.micro_batch)
 
 

@@ -160,6 +160,17 @@ def test_packed_loss_equals_documents_one_by_one() -> None:
     assert packed == pytest.approx(alone, rel=1e-5)
 
 
+def test_without_the_mask_a_row_is_one_document() -> None:
+    loader = Loader(Counting([5, 17, 9, 30, 12, 8, 3, 22]), 16, 4, seed=1, is_masked=False)
+    batch, masked = loader.batch(0), _loader().batch(0)
+    assert torch.equal(batch.tokens, masked.tokens) and torch.equal(batch.targets, masked.targets)
+    model = _model()
+    logits = model(batch.tokens, batch.positions, batch.documents)
+    for row, real in enumerate((batch.documents == 0).sum(1).tolist()):
+        torch.testing.assert_close(logits[row, :real], model(batch.tokens[row : row + 1, :real])[0])
+    assert not torch.allclose(logits, model(masked.tokens, masked.positions, masked.documents))
+
+
 def test_loss_of_a_step_is_the_mean_over_learned_targets() -> None:
     batch = _loader().batch(0)
     half = batch.targets.clone()

@@ -1,12 +1,13 @@
 """Packing: nothing lost, nothing twice, rows never over-full, close to the bound."""
 
+import itertools
 import math
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from puna.pretrain.pack import pack, pack_parts
+from puna.pretrain.pack import concatenate, pack, pack_parts
 
 
 @given(st.lists(st.integers(0, 70), max_size=60), st.integers(1, 32))
@@ -36,11 +37,28 @@ def test_pieces_shorter_than_a_row(lengths: list[int], row_tokens: int, piece_to
     assert packing.cut_documents == sum(n - 1 > longest for n in lengths)
 
 
+@given(st.lists(st.integers(0, 70), max_size=60), st.integers(1, 32), st.integers(0, 3))
+def test_documents_one_after_another_fill_every_row_but_the_last(
+    lengths: list[int], row_tokens: int, seed: int
+) -> None:
+    packing = concatenate(np.array(lengths, dtype=np.int64), row_tokens, seed)
+    pieces = list(zip(packing.documents.tolist(), packing.starts.tolist(), packing.sizes.tolist()))
+    assert sorted((d, s + i) for d, s, n in pieces for i in range(n)) == [
+        (d, i) for d, n in enumerate(lengths) for i in range(n - 1)
+    ]
+    filled = [packing.sizes[a:b].sum() for a, b in zip(packing.row_offsets[:-1], packing.row_offsets[1:])]
+    assert all(fill == row_tokens for fill in filled[:-1])
+    assert len(filled) == math.ceil(sum(n - 1 for n in lengths if n) / row_tokens)
+    # A document stands in one stretch: its pieces follow each other, from its beginning on.
+    for (d, s, n), (e, t, _) in itertools.pairwise(pieces):
+        assert (e, t) == (d, s + n) if t else s + n == lengths[d] - 1
+
+
 @given(st.lists(st.lists(st.integers(0, 70), max_size=20), max_size=4), st.integers(1, 32))
 def test_parts_share_no_row(parts: list[list[int]], row_tokens: int) -> None:
     """Each part is packed as if it were alone, one after the other."""
     lengths = np.array([n for part in parts for n in part], dtype=np.int64)
-    packing = pack_parts(lengths, [len(part) for part in parts], row_tokens)
+    packing = pack_parts(lengths, [len(part) for part in parts], row_tokens, lambda some: pack(some, row_tokens))
     rows = [
         [(int(d), int(s), int(n)) for d, s, n in zip(packing.documents[i:j], packing.starts[i:j], packing.sizes[i:j])]
         for i, j in zip(packing.row_offsets[:-1], packing.row_offsets[1:])

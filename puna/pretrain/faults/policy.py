@@ -10,14 +10,11 @@ import collections
 import contextlib
 import json
 import math
-import signal
 import statistics
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -164,24 +161,6 @@ class Held:
     def put_back(self) -> None:
         for one, kept in zip(self._tensors, self._kept, strict=True):
             one.data.copy_(kept)
-
-
-@contextlib.contextmanager
-def told_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets while this lasts; outside of the main thread nothing ever does."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def stop(number: int, frame: FrameType | None) -> Any:
-        event.set()
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _whole_rows(path: Path, mend: bool) -> list[dict[str, Any]]:
