@@ -1,6 +1,6 @@
 """Table and figure of a study: what `recipes/studies/NAME.yaml` measured on its seeds.
 
-python -m benchmarks.studies STUDY RUN [--out FOLDER]      (attention, experts, vocabulary, rows, selection, curation, quality)
+python -m benchmarks.studies attention|experts|vocabulary|rows|selection|curation[-real]|quality[-real] RUN [--out DIR]
 """
 
 import argparse

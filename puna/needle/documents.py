@@ -3,12 +3,14 @@
 documents-00000.parquet ...  documents of the source "needles", as a tokens stage reads them
 """
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, write_documents
 from puna.base.rng import hash64
-from puna.needle.plant import Haystack, NeedleConfig, needle_document
+from puna.needle.plant import Haystack, NeedleConfig, echo_document, needle_document, words_of
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import TokenShards
 
@@ -17,9 +19,11 @@ _SHARD_DOCUMENTS = 2000
 
 class NeedleDocumentsConfig(NeedleConfig):
     """num_documents of `shortest` to `longest` tokens, begin and end included, evenly by their logarithm: to look
-    something up is learned sooner in short texts."""
+    something up is learned sooner in short texts. echo_share: of the documents, those that tell random words twice
+    instead of facts: to look back is learned sooner where every other token asks for it."""
 
     num_documents: int = Field(default=1000, ge=1)
+    echo_share: float = Field(default=0.0, ge=0, le=1)
     shortest: int = Field(default=128, ge=16)
     longest: int = Field(default=512, ge=16)
 
@@ -38,21 +42,27 @@ def run(config: NeedleDocumentsConfig, inputs: Inputs, out: StageOutput) -> None
     tokenizer = Tokenizer.load(inputs.one("tokenizer"))
     shards = [TokenShards(folder / "train", tokenizer.fingerprint) for folder in inputs.many("tokens")]
     haystack = Haystack(shards, tokenizer)
+    words = words_of(tokenizer) if config.echo_share else np.zeros(0, np.int64)
     numbers = range(config.num_documents)
     parts = [numbers[i : i + _SHARD_DOCUMENTS] for i in range(0, len(numbers), _SHARD_DOCUMENTS)]
     for part, of_part in enumerate(parts):
         name = f"documents-{part:05d}.parquet"
         if not out.done(name):
             with out.unit(name) as unit:
-                write_documents(unit.path, (_document(haystack, config, out.seed, number) for number in of_part))
+                write_documents(unit.path, (_document(haystack, words, config, out.seed, number) for number in of_part))
         out.progress(part + 1, len(parts), "files")
     out.metric(num_documents=config.num_documents)
-    shown = _document(haystack, config, out.seed, 0).text
+    shown = _document(haystack, words, config, out.seed, 0).text
     out.panel("text", "The first made document", text=shown)
 
 
-def _document(haystack: Haystack, config: NeedleDocumentsConfig, seed: int, number: int) -> Document:
+def _document(
+    haystack: Haystack, words: npt.NDArray[np.int64], config: NeedleDocumentsConfig, seed: int, number: int
+) -> Document:
     part = hash64(seed, "needle length", number) / 2**64
     length = round(config.shortest * (config.longest / config.shortest) ** part)
-    ids = needle_document(haystack, config, length, seed, number)
+    if hash64(seed, "needle echo", number) < config.echo_share * 2**64:
+        ids = echo_document(haystack.tokenizer, words, length, seed, number)
+    else:
+        ids = needle_document(haystack, config, length, seed, number)
     return Document(f"needles-{number}", haystack.tokenizer.decode(ids, skip_special=True), source="needles")

@@ -33,6 +33,7 @@ _KEYS = """
 """
 _TEST_SHARE = 4  # one pair in so many is for tests
 _FEWEST = 2  # facts of a document: of one alone the value could be copied without a look at the key
+_FEWEST_WORDS = 16
 _NEAR = 32  # tokens within which a fact is moved to the end of a sentence
 Int64 = npt.NDArray[np.int64]
 
@@ -40,12 +41,14 @@ Int64 = npt.NDArray[np.int64]
 class NeedleConfig(Config):
     """The facts of a document. facts: how many it tells. questions: of a document to learn from, how many of them are
     asked at its end; both are fewer where they would fill more than half of it. keys: words to tell values of; those
-    that the tokenizer has as one token are easiest to match. digits: of a value."""
+    that the tokenizer has as one token are easiest to match. digits: of a value. form: how a fact is told, in any
+    language; it is asked with what stands before the value."""
 
     facts: int = Field(default=8, ge=1)
     questions: int = Field(default=8, ge=1)
     keys: tuple[str, ...] = Field(default=tuple(_KEYS.split()), min_length=2)
     digits: int = Field(default=4, ge=2, le=9)
+    form: str = "The key of {key} is {value}."
 
     @field_validator("keys")
     @classmethod
@@ -53,6 +56,14 @@ class NeedleConfig(Config):
         if len(set(keys)) < len(keys):
             raise ValueError("keys that differ")
         return keys
+
+    @field_validator("form")
+    @classmethod
+    def _tells(cls, form: str) -> str:
+        before, value, _ = form.partition(" {value}")
+        if not value or before.count("{key}") != 1 or form.count("{") != 2 or "\n" in form:
+            raise ValueError('one line with {key}, then a space and {value}, as "The key of {key} is {value}."')
+        return form
 
 
 class Pages(Protocol):
@@ -161,6 +172,29 @@ def needle_document(haystack: Haystack, config: NeedleConfig, length: int, seed:
     return np.array([haystack.tokenizer.bos_id, *ids, *tail, haystack.tokenizer.eos_id], np.int64)
 
 
+def echo_document(tokenizer: Tokenizer, words: Int64, length: int, seed: int, *key: str | int) -> Int64:
+    """A document of at most `length` tokens, begin and end included, that tells words drawn at random twice: number
+    `key` of a stream of them.
+
+    Of facts a document has few tokens that a look back would help to foretell; of this, half of them all.
+    """
+    draws, end = generator(seed, "echo document", *key), tokenizer.encode("\n")
+    told = draws.choice(words, max(1, (length - 2 - 2 * len(end)) // 2))
+    return np.array([tokenizer.bos_id, *told, *end, *told, *end, tokenizer.eos_id], np.int64)
+
+
+def words_of(tokenizer: Tokenizer) -> Int64:
+    """Tokens that are a word with a space before it. Raises DataError if there are hardly any."""
+    tokens = (tokenizer.decode_bytes([token]) for token in range(len(tokenizer.ranks)))
+    words = [number for number, token in enumerate(tokens) if token[:1] == b" " and token[1:].isalpha()]
+    if len(words) < _FEWEST_WORDS:
+        raise DataError(
+            f"needles.echo_share: expected {_FEWEST_WORDS} words that are one token, the tokenizer has {len(words)}; "
+            "take a larger vocabulary, or 0"
+        )
+    return np.array(words, np.int64)
+
+
 def is_for_tests(key: str, value: str) -> bool:
     """Whether a pair is one that tests ask, and no document to learn from tells."""
     return hash64(0, "needle pair", key, value) % _TEST_SHARE == 0
@@ -179,8 +213,10 @@ def _facts(tokenizer: Tokenizer, config: NeedleConfig, draws: np.random.Generato
                 break
         used.add(value)
         # Told and asked in the same tokens: a tokenizer may have one for a stop with one line's end, another with two.
-        told = tokenizer.encode(f"\nThe key of {key} is {value}.\n")
-        facts.append(Fact(key, value, told, tokenizer.encode(f"The key of {key} is"), tokenizer.encode(f" {value}.\n")))
+        asked, _, after = config.form.partition(" {value}")
+        told = tokenizer.encode(f"\n{config.form.format(key=key, value=value)}\n")
+        question, answer = tokenizer.encode(asked.format(key=key)), tokenizer.encode(f" {value}{after}\n")
+        facts.append(Fact(key, value, told, question, answer))
     return facts
 
 
