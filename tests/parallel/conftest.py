@@ -1,4 +1,4 @@
-"""Worlds of one, two, four and eight processes, each started once a test process."""
+"""Worlds of one to sixteen processes, each started once a test process."""
 
 from collections.abc import Callable, Iterator
 

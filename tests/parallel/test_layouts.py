@@ -104,6 +104,7 @@ LAYOUTS: dict[int, list[str]] = {
         "data 2 pipeline 2 stages 2 interleaved-zero-bubble",
     ],
     8: ["tensor 2 context 2 pipeline 2"],
+    16: ["tensor 2 context 2 pipeline 2 data 2", "data 2 pipeline 2 stages 2 replicas 4 interleaved-1f1b"],
 }
 OF_EXPERTS: dict[int, list[str]] = {
     2: ["experts 2", "data 2", "replicas 2", "tensor 2", "context 2", "pipeline 2"],
@@ -116,6 +117,7 @@ OF_EXPERTS: dict[int, list[str]] = {
         "context 2 pipeline 2",
     ],
     8: ["pipeline 2 data 2 experts 2"],
+    16: ["pipeline 2 data 2 experts 2 tensor 2"],
 }
 
 
@@ -143,7 +145,7 @@ def check(world: Ranks, layout: str, config: LlamaConfig, experts: ExpertsConfig
 
 
 DENSE = [
-    (size, layout, tied)
+    pytest.param(size, layout, tied, marks=[pytest.mark.long] * (size > 8))
     for size, several in LAYOUTS.items()
     for layout in several
     # An output matrix of its own is another case where the last part, or the vocabulary, is divided.
@@ -158,7 +160,14 @@ def test_a_layout_gives_the_loss_and_the_gradients_of_one_process(
     check(ranks(size), layout, config_of(tied=tied), ExpertsConfig())
 
 
-@pytest.mark.parametrize(("size", "layout"), [(size, one) for size, several in OF_EXPERTS.items() for one in several])
+MIXTURES = [
+    pytest.param(size, layout, marks=[pytest.mark.long] * (size > 8))
+    for size, several in OF_EXPERTS.items()
+    for layout in several
+]
+
+
+@pytest.mark.parametrize(("size", "layout"), MIXTURES)
 def test_a_layout_of_a_mixture_of_experts_gives_those_of_one_process(
     ranks: Callable[[int], Ranks], size: int, layout: str
 ) -> None:
