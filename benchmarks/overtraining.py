@@ -1,4 +1,4 @@
-"""Table and figure of `recipes/studies/overtraining.yaml`: losses over the tokens that a parameter has learned.
+"""Table and figure of `recipes/studies/overtraining-real.yaml`: losses over the tokens that a parameter has learned.
 
 python -m benchmarks.overtraining RUN [--out FOLDER]
 

@@ -1,6 +1,6 @@
 """Table and figure of a study: what `recipes/studies/NAME.yaml` measured on its seeds.
 
-python -m benchmarks.studies attention|experts|vocabulary|rows|selection|curation[-real]|quality[-real] RUN [--out DIR]
+python -m benchmarks.studies attention|experts|vocabulary|rows-real|selection|curation[-real]|quality[-real] RUN [--out DIR]
 """
 
 import argparse
@@ -282,7 +282,7 @@ STUDIES: dict[str, tuple[list[str], Callable[[Sequence[Arm]], Any]]] = {
     "attention": (["mha", "gqa", "mqa"], _attention),
     "experts": (["dense-compute", "experts", "dense-parameters"], _experts),
     "vocabulary": (_SIZES, _vocabulary),
-    "rows": ([f"{kind}{way}" for kind in ("short", "long") for way in ("", "-unmasked", "-concatenated")], _rows),
+    "rows-real": ([f"{kind}{way}" for kind in ("short", "long") for way in ("", "-unmasked", "-concatenated")], _rows),
     "selection": (["dirty", "selected", "dirty-longer", "reference", "curated"], _selection),
     "curation": (["filtered", "raw", "code-x4", "no-chinese"], _curation),
     "curation-real": (["filtered", "raw"], _curation),

@@ -1,5 +1,6 @@
 """The law of parallel training: any layout gives the loss and the gradients of one process."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,7 @@ def divided(
     config: LlamaConfig, sizes: Mesh, experts: ExpertsConfig, dtype: torch.dtype = torch.float32, compiled: bool = False
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """On one rank of many: what a step measured, with the norm of the gradient, and every gradient."""
-    world = World(sizes, torch.device("cpu"))
+    world = _world(sizes.model_dump_json())
     settings = (T, MICRO, LossConfig(z_weight=1e-3), experts, dtype)
     model = Divided(config, world, Llama(config).named_parameters(), *settings)
     if compiled:
@@ -61,6 +62,12 @@ def divided(
     row["validation"] = model.mean_loss(batch_of(1).split(3))
     gathered = model.parallel.gathered(lambda name, one: biases.get(name, one.grad))
     return {**row, "norm": model.parallel.gradient_norm()}, gathered
+
+
+@functools.cache
+def _world(sizes: str) -> World:
+    """A layout's world, made once: gloo keeps threads for each of its groups."""
+    return World(Mesh.model_validate_json(sizes), torch.device("cpu"))
 
 
 def alone(config: LlamaConfig, experts: ExpertsConfig) -> tuple[dict[str, float], dict[str, Tensor]]:
