@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from puna.model.block_attention import block_attention, suits
+
 
 class KVCache(Protocol):
     """Keys and values of earlier tokens. The dense form is `SlotCache`; others may page or shard."""
@@ -100,6 +102,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext, layer: in
     """
     if context.pieces is not None:
         return _attend_pieces(q, k, v, context.pieces)
+    if context.cache is None and context.mask is None:
+        return _causal(q, k, v)
     if context.cache is not None:
         keys, values = context.cache.update(layer, k, v)
     else:
@@ -111,6 +115,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext, layer: in
         q.transpose(1, 2), keys, values, attn_mask=context.mask, is_causal=context.mask is None, enable_gqa=True
     )
     return out.transpose(1, 2)
+
+
+def _causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention of q [B, T, H, C] over k, v [B, T, K, C], each row one document."""
+    if suits(q):
+        return block_attention(q, k, v)
+    queries, keys, values = (one.transpose(1, 2) for one in (q, k, v))
+    return F.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=True).transpose(1, 2)
 
 
 def _attend_spans(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor, spans: list[tuple[slice, slice]]) -> Tensor:
@@ -134,7 +146,6 @@ def _attend_pieces(q: Tensor, k: Tensor, v: Tensor, pieces: list[int]) -> Tensor
     """
     out = []
     for part in zip(*(one.flatten(0, 1).split(pieces) for one in (q, k, v)), strict=True):
-        query, key, value = (one.transpose(0, 1)[None] for one in part)
-        seen = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
-        out.append(seen[0].transpose(0, 1))
+        query, key, value = (one[None] for one in part)
+        out.append(_causal(query, key, value)[0])
     return torch.cat(out).unflatten(0, q.shape[:2])
