@@ -1,6 +1,6 @@
 """Table and figure of a study: what `recipes/studies/NAME.yaml` measured on its seeds.
 
-python -m benchmarks.studies attention|experts|vocabulary|rows-real|selection|curation[-real]|quality[-real] RUN [--out F]
+python -m benchmarks.studies STUDY RUN [--out FOLDER]      STUDY: attention, experts, vocabulary, rows-real, ...
 """
 
 import argparse

@@ -3,9 +3,9 @@
 python -m benchmarks.train [--case nano|S|M|packed|length|processes] [--data DIR] [--quick] [--json]
 
 fp32 on all cores, in turns; ours with compiled layers, and eager beside it. Peers run in processes of their own, each
-as its users run it: eager and through torch.compile (compiling is not timed), whole batches at once, and once more with
-the allocator's settings that our loop makes and they do not. `--quick`: eager peers, fewer and shorter turns, nothing
-recorded.
+as its users run it: eager and through torch.compile (compiling is not timed), whole batches at once. `--allocator`:
+and once more with the allocator's settings that our loop makes and they do not. `--quick`: eager peers, fewer and
+shorter turns, nothing recorded.
 """
 
 import argparse
@@ -48,9 +48,7 @@ CASES = {
     "S": Case((192, 6, 6, 2, 512, 4096), 8, 512, 4, 2),
     "M": Case((512, 8, 8, 4, 1408, 8192), 4, 512, 4, 1),
 }
-KINDS = [Kind(peer, compiled, allocator) for allocator in (False, True) for peer in ("transformers", "litgpt")
-         for compiled in (False, True)]  # fmt: skip
-TURNS = 5
+TURNS = 11
 
 
 def main() -> None:
@@ -59,6 +57,7 @@ def main() -> None:
     default = Path(os.environ.get("PUNA_SHARED_DATA", "../shared/data"))
     parser.add_argument("--case", choices=[*CASES, "packed", "length", "processes"], help="one case only")
     parser.add_argument("--data", type=Path, default=default, help="texts for packed and length ($PUNA_SHARED_DATA)")
+    parser.add_argument("--allocator", action="store_true", help="peers with our allocator's settings too")
     parser.add_argument("--quick", action="store_true", help="at most a minute a case, nothing recorded")
     parser.add_argument("--json", action="store_true", help="JSON lines (always printed)")
     options = parser.parse_args()
@@ -73,14 +72,16 @@ def main() -> None:
         if name in ("packed", "length") and not options.data.is_dir():
             skip(FileNotFoundError(f"{name}: expected texts at {options.data}; give --data"))
             continue
-        publish(others[name]() if name in others else beside_peers(name, options.quick), options.quick)
+        found = others[name]() if name in others else beside_peers(name, options.quick, options.allocator)
+        publish(found, options.quick)
 
 
-def beside_peers(name: str, quick: bool) -> list[dict[str, Any]]:
+def beside_peers(name: str, quick: bool, allocator: bool) -> list[dict[str, Any]]:
     """Our steps of a case beside those of every peer that is installed: a row for each."""
     case = CASES[name]
     model, batches = Llama(case.shape), drawn(case.shape, case.rows, case.tokens, count=20)
-    kinds = [kind for kind in KINDS if not (quick and (kind.compiled or kind.allocator))]
+    ways = [(compiled, own) for own in (False, True)[: 1 + allocator] for compiled in (False, True)[: 2 - quick]]
+    kinds = [Kind(peer, *way) for way in ways for peer in ("transformers", "litgpt")]
     turns, steps = (2, max(1, case.steps // 3)) if quick else (TURNS, case.steps)
     peaks: list[float] = []
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as open_peers:
