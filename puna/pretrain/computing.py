@@ -20,7 +20,7 @@ from puna.model.compiled import compile_layers, uncompile_layers
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _FASTER = 1.5
 """Products in bf16 are chosen if they are so many times as fast as in fp32: less, and the casts eat it."""
-_WORTH_S = 600.0
+_WORTH_S = 300.0
 """Of a whole run: a shorter one does not earn back the seconds that compiling and measuring take."""
 _GAIN = 0.97
 """Compiled steps are chosen if they take at most this share of the time."""
