@@ -13,6 +13,7 @@ from puna.base.config import Config, Hardware, Mesh
 from puna.base.doctor import matmul_gflops
 from puna.base.errors import ConfigError
 from puna.base.files import read_json, write_json
+from puna.base.machine import prepare_machine
 from puna.base.output import StageOutput
 from puna.model import Llama, LlamaConfig
 from puna.model.compiled import compile_layers, uncompile_layers
@@ -45,6 +46,7 @@ class Computing:
 
     def __init__(self, config: ComputeConfig, out: StageOutput, agree: Callable[[bool], bool] = bool) -> None:
         self._config, self._out, self._agree = config, out, agree
+        prepare_machine(out.threads)  # what is measured is measured as the run will be
         self._path = out.state / "computing.json"
         self._known: dict[str, Any] = read_json(self._path) if self._path.exists() else {}
         if agree(not self._known):

@@ -92,6 +92,17 @@ def test_bf16_is_chosen_where_it_is_measured_to_be_faster_and_once(
     assert Computing(ComputeConfig(dtype="bfloat16"), out).dtype(torch.device("cpu")) == torch.bfloat16
 
 
+def test_it_is_measured_with_the_threads_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    seen = list[int]()
+    monkeypatch.setattr(computing, "matmul_gflops", lambda dtype, device: seen.append(torch.get_num_threads()) or 1.0)
+    try:
+        Computing(ComputeConfig(), StageOutput(tmp_path, seed=0, threads=threads + 1)).dtype(torch.device("cpu"))
+        assert seen == [threads + 1] * 2
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_a_dtype_that_is_slow_on_one_rank_is_chosen_on_none(out: StageOutput, speeds: dict[torch.dtype, float]) -> None:
     speeds[torch.bfloat16] = 1000
     slow_elsewhere = Computing(ComputeConfig(), out, agree=lambda here: True)
