@@ -40,6 +40,7 @@ def chaos(
 
     Example: puna chaos recipes/nano.yaml --every 60 --failures 20
     """
+    from puna.pretrain.computing import as_computed
     from puna.pretrain.faults.chaos import chaos as disturb
     from puna.pretrain.faults.chaos import plan, rate_beside_llama
 
@@ -56,7 +57,7 @@ def chaos(
     with store.lock(f"chaos-{stage}", one.fingerprint):
         result = disturb(
             "puna.pretrain.run:train_base",
-            one.config,  # type: ignore[type-var]
+            as_computed(one.config, metrics),  # type: ignore[type-var]
             Inputs(one.inputs),
             store.partial(f"chaos-{stage}", one.fingerprint),
             one.seed,

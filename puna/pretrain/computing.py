@@ -3,8 +3,8 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -26,6 +26,7 @@ _WORTH_S = 300.0
 _GAIN = 0.97
 """Compiled steps are chosen if they take at most this share of the time."""
 _TIMES = 3
+C = TypeVar("C", bound=Config)
 
 
 class ComputeConfig(Config):
@@ -51,17 +52,20 @@ class Computing:
         self._known: dict[str, Any] = read_json(self._path) if self._path.exists() else {}
         if agree(not self._known):
             self._known = {}
+        self._used: dict[str, float] = {}
 
     def dtype(self, device: torch.device) -> torch.dtype:
         """Of the products on `device`."""
-        if self._config.dtype != "auto":
-            return _DTYPES[self._config.dtype]
-        if "dtype" not in self._known:
-            with torch.random.fork_rng():
-                plain, half = (matmul_gflops(dtype, device.type) for dtype in _DTYPES.values())
-            is_slow = self._agree(half < _FASTER * plain)
-            self._remember(dtype="float32" if is_slow else "bfloat16")
-        return _DTYPES[self._known["dtype"]]
+        name = self._config.dtype
+        if name == "auto":
+            if "dtype" not in self._known:
+                with torch.random.fork_rng():
+                    plain, half = (matmul_gflops(dtype, device.type) for dtype in _DTYPES.values())
+                is_slow = self._agree(half < _FASTER * plain)
+                self._remember(dtype="float32" if is_slow else "bfloat16")
+            name = self._known["dtype"]
+        self._used["product_bits"] = 8.0 * _DTYPES[name].itemsize
+        return _DTYPES[name]
 
     def compile(self, model: Llama, learn: Callable[[], object], times: float) -> bool:
         """Compile the layers of `model` if that is asked for or pays; whether they are.
@@ -80,14 +84,15 @@ class Computing:
             if "compile" not in self._known:
                 self._remember(**self._measured(model, _ready(model, learn), times))
             is_compiled = bool(self._known["compile"])
+        self._used["compiled"] = float(is_compiled)
         if is_compiled:
             compile_layers(model)
             _ready(model, learn)()  # now, so that no step waits for the compiler
         return is_compiled
 
     def metrics(self) -> dict[str, float]:
-        """How many times as fast compiled steps were, if that was measured."""
-        return {"compile_gain": self._known["gain"]} if "gain" in self._known else {}
+        """What the run computes with; and how many times as fast compiled steps were, if that was measured."""
+        return {**self._used, **({"compile_gain": self._known["gain"]} if "gain" in self._known else {})}
 
     def _measured(self, model: Llama, learn: Callable[[], object], times: float) -> dict[str, Any]:
         learn()
@@ -116,6 +121,15 @@ class Computing:
         self._known |= found
         if self._out.writes:
             write_json(self._path, self._known)
+
+
+def as_computed(config: C, metrics: Mapping[str, float]) -> C:
+    """`config` with the dtype and the compiler of the run whose `metrics` (`Computing.metrics`) these are: a run that
+    must give the same bytes may not measure anew. What they do not tell stays as it is."""
+    if "product_bits" not in metrics or "compiled" not in metrics:
+        return config
+    [dtype] = [name for name, one in _DTYPES.items() if 8 * one.itemsize == metrics["product_bits"]]
+    return config.model_copy(update={"dtype": dtype, "compile": bool(metrics["compiled"])})
 
 
 def computed_in(dtype: torch.dtype, device: torch.device) -> contextlib.AbstractContextManager[Any]:

@@ -13,7 +13,7 @@ from puna.base.output import StageOutput
 from puna.model import Llama
 from puna.model.compiled import compile_layers, uncompile_layers
 from puna.pretrain import computing
-from puna.pretrain.computing import ComputeConfig, Computing
+from puna.pretrain.computing import ComputeConfig, Computing, as_computed
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.loss import LossConfig
 from puna.pretrain.objective import pretraining
@@ -149,6 +149,25 @@ def test_steps_are_compiled_where_the_run_earns_it_back(
     assert Computing(ComputeConfig(), out).compile(model, again.learn, times) == chosen
     assert again.is_compiled == chosen and again.learned == chosen
     assert json.loads((out.state / "computing.json").read_text())["compile"] is chosen
+
+
+@pytest.mark.parametrize(("half", "compiled"), [(300, 0.5), (1, 2.0)])
+def test_a_run_that_must_give_the_same_bytes_computes_as_the_one_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, speeds: dict[torch.dtype, float], half: float, compiled: float
+) -> None:
+    speeds[torch.bfloat16] = half
+
+    def ask(config: ComputeConfig, name: str) -> tuple[torch.dtype, bool, dict[str, float]]:
+        model, here = model_of(), Computing(config, StageOutput(tmp_path / name, seed=0, threads=1))
+        clock = Clock(monkeypatch, model, 1.0, compiled)
+        return here.dtype(torch.device("cpu")), here.compile(model, clock.learn, 10_000), here.metrics()
+
+    dtype, is_compiled, metrics = ask(ComputeConfig(), "first")
+    assert metrics == {"product_bits": 8 * dtype.itemsize, "compiled": is_compiled, "compile_gain": 1 / compiled}
+    speeds[torch.bfloat16], compiled = 300 - half, 1 / compiled  # another day, another measurement
+    assert ask(ComputeConfig(), "else")[:2] != (dtype, is_compiled)
+    assert ask(as_computed(ComputeConfig(), metrics), "again")[:2] == (dtype, is_compiled)
+    assert as_computed(ComputeConfig(), {"num_steps": 3.0}) == ComputeConfig()
 
 
 def test_a_compiler_that_fails_leaves_steps_as_they_are(monkeypatch: pytest.MonkeyPatch, out: StageOutput) -> None:
