@@ -1,6 +1,6 @@
 """The stage `needles`: documents with planted facts, as training text, so that a model learns to look something up.
 
-documents-00000.parquet ...  documents of the source "needles", as a tokens stage reads them
+documents-00000.parquet ...  documents of one source, as a tokens stage reads them
 """
 
 import numpy as np
@@ -20,10 +20,12 @@ _SHARD_DOCUMENTS = 2000
 class NeedleDocumentsConfig(NeedleConfig):
     """num_documents of `shortest` to `longest` tokens, begin and end included, evenly by their logarithm: to look
     something up is learned sooner in short texts. echo_share: of the documents, those that tell random words twice
-    instead of facts: to look back is learned sooner where every other token asks for it."""
+    instead of facts: to look back is learned sooner where every other token asks for it. source: of the documents, to
+    tell those of several stages apart."""
 
     num_documents: int = Field(default=1000, ge=1)
     echo_share: float = Field(default=0.0, ge=0, le=1)
+    source: str = Field(default="needles", min_length=1)
     shortest: int = Field(default=128, ge=16)
     longest: int = Field(default=512, ge=16)
 
@@ -65,4 +67,5 @@ def _document(
         ids = echo_document(haystack.tokenizer, words, length, seed, number)
     else:
         ids = needle_document(haystack, config, length, seed, number)
-    return Document(f"needles-{number}", haystack.tokenizer.decode(ids, skip_special=True), source="needles")
+    text = haystack.tokenizer.decode(ids, skip_special=True)
+    return Document(f"{config.source}-{number}", text, source=config.source)

@@ -41,8 +41,8 @@ def greedy_answers(
 
 
 def is_found(item: NeedleItem, answer: Sequence[int], tokenizer: Tokenizer) -> bool:
-    """Whether an answer is the value and ends the sentence; how many lines end after it is left open."""
-    return tokenizer.decode(answer).strip() == f"{item.value}."
+    """Whether an answer is the value and ends the fact as its form does; how many lines end after it is left open."""
+    return tokenizer.decode(answer).strip() == tokenizer.decode(item.answer).strip()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ asked in a test (Kamradt 2023, with the distractors of RULER, Hsieh 2024), so th
 A (key, value) pair is either one to learn or one to test, by its hash: no test asks what any training text told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,21 +41,22 @@ Int64 = npt.NDArray[np.int64]
 class NeedleConfig(Config):
     """The facts of a document. facts: how many it tells. questions: of a document to learn from, how many of them are
     asked at its end; both are fewer where they would fill more than half of it. keys: words to tell values of; those
-    that the tokenizer has as one token are easiest to match. digits: of a value. form: how a fact is told, in any
-    language; it is asked with what stands before the value."""
+    that the tokenizer has as one token are easiest to match. values: words that values are drawn of; none: numbers of
+    so many `digits`. form: how a fact is told, in any language; it is asked with what stands before the value."""
 
     facts: int = Field(default=8, ge=1)
     questions: int = Field(default=8, ge=1)
     keys: tuple[str, ...] = Field(default=tuple(_KEYS.split()), min_length=2)
+    values: tuple[str, ...] = ()
     digits: int = Field(default=4, ge=2, le=9)
     form: str = "The key of {key} is {value}."
 
-    @field_validator("keys")
+    @field_validator("keys", "values")
     @classmethod
-    def _differ(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(keys)) < len(keys):
-            raise ValueError("keys that differ")
-        return keys
+    def _differ(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(words)) < len(words):
+            raise ValueError("words that differ")
+        return words
 
     @field_validator("form")
     @classmethod
@@ -205,19 +206,36 @@ def _facts(tokenizer: Tokenizer, config: NeedleConfig, draws: np.random.Generato
     if config.facts > len(config.keys):
         raise ConfigError(f"needles.facts: expected at most the {len(config.keys)} keys, came {config.facts}")
     facts, used = list[Fact](), set[str]()
-    for i in draws.permutation(len(config.keys))[: config.facts].tolist():
+    for i in draws.permutation(len(config.keys)).tolist():
+        if len(facts) == config.facts:
+            break
         key = config.keys[i]
-        while True:
-            value = str(draws.integers(10 ** (config.digits - 1), 10**config.digits))
+        for value in _values(config, draws):
             if value not in used and is_for_tests(key, value) == is_test:
                 break
+        else:
+            continue  # all words that this key may have are taken
         used.add(value)
         # Told and asked in the same tokens: a tokenizer may have one for a stop with one line's end, another with two.
         asked, _, after = config.form.partition(" {value}")
         told = tokenizer.encode(f"\n{config.form.format(key=key, value=value)}\n")
         question, answer = tokenizer.encode(asked.format(key=key)), tokenizer.encode(f" {value}{after}\n")
         facts.append(Fact(key, value, told, question, answer))
+    if len(facts) < config.facts:
+        raise ConfigError(
+            f"needles.values: expected words enough for {config.facts} facts, came {len(config.values)} (a quarter of "
+            "all pairs are for tests, and no document has a value twice); give more words or keys, or fewer facts"
+        )
     return facts
+
+
+def _values(config: NeedleConfig, draws: np.random.Generator) -> Iterator[str]:
+    """Values at random: numbers without end, words each once."""
+    if config.values:
+        yield from (config.values[i] for i in draws.permutation(len(config.values)))
+        return
+    while True:
+        yield str(draws.integers(10 ** (config.digits - 1), 10**config.digits))
 
 
 def _room(length: int, taken: int) -> int:

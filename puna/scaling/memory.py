@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from puna.base.errors import ConfigError
+from puna.model.block_attention import LONGEST, kept_probabilities
 from puna.model.config import LlamaConfig
 from puna.scaling.count import dtype_bytes, inner_matrices, optimizer_values
 from puna.scaling.numbers import positive
@@ -120,7 +121,7 @@ def training_memory(
         weights=weights,
         gradients=gradients,
         optimizer=4 * kept * held / split.shards,
-        activations=_activations(config, split, tokens, micro_batches, dtype, recompute, packed),
+        activations=_activations(config, split, tokens, sequence, micro_batches, dtype, recompute, packed),
         logits=_logits(config, split, tokens, dtype, chunk_tokens),
         workspace=_workspace(config, split, optimizer, dtype, accumulates),
         accumulates=accumulates,
@@ -145,12 +146,15 @@ def stage_parameters(config: LlamaConfig, split: Split) -> float:
     return max(layers * layer, (layers - 1) * layer + matrix + config.dim) / split.tensor
 
 
-def activation_values(config: LlamaConfig, sequence: int, recompute: str = "none", packed: bool = True) -> float:
+def activation_values(
+    config: LlamaConfig, sequence: int, recompute: str = "none", packed: bool = True, on_cores: bool = False
+) -> float:
     """Numbers that one layer keeps for each token until the backward pass.
 
     none: of each norm input, normalised and output (6 D); queries after RoPE, the attention's output (2 H C) and its
     log-sums (H); keys and values (2 K C); gate, up, SiLU and product (4 F). Packed documents are attended one by one
-    and put together, so that the output is there twice.
+    and put together, so that the output is there twice. on_cores: documents of a middle length keep probabilities in
+    place of log-sums (model/block_attention.py); counted are rows that are full of the longest of them.
     pointwise: inputs of the norms (2 D), queries, keys, values, output, gate and up. layers: the layer's input, D.
     """
     heads, kv_heads = config.heads * config.head_dim, config.kv_heads * config.head_dim
@@ -158,8 +162,10 @@ def activation_values(config: LlamaConfig, sequence: int, recompute: str = "none
         return config.dim
     if recompute == "pointwise":
         return 2 * (config.dim + heads + kv_heads + config.ffn_dim + 1) + config.heads
-    copies = 3 if packed else 2
-    return 6 * config.dim + copies * heads + 2 * kv_heads + 4 * config.ffn_dim + config.heads + 2
+    inner = 6 * config.dim + 2 * heads + 2 * kv_heads + 4 * config.ffn_dim + 2
+    by_kernel = inner + config.heads + (heads if packed else 0)
+    probabilities = kept_probabilities(config.heads, min(sequence, LONGEST)) if on_cores else 0
+    return max(by_kernel, inner + probabilities)
 
 
 def _weights_and_gradients(
@@ -178,11 +184,18 @@ def _weights_and_gradients(
 
 
 def _activations(
-    config: LlamaConfig, split: Split, tokens: float, micro_batches: int, dtype: str, recompute: str, packed: bool
+    config: LlamaConfig,
+    split: Split,
+    tokens: float,
+    sequence: int,
+    micro_batches: int,
+    dtype: str,
+    recompute: str,
+    packed: bool,
 ) -> float:
     """Bytes at the height: all micro-batches in flight of the first pipeline rank's layers, and the last norm."""
-    sequence = round(tokens)
-    layer = activation_values(config, sequence, recompute, packed)
+    on_cores = dtype == "fp32" and split.context == 1
+    layer = activation_values(config, sequence, recompute, packed, on_cores)
     in_flight = 1.0
     if split.pipeline > 1:
         # Interleaving keeps (P - 1) / (P V) more (Narayanan 2021; Korthikanti 2022, section 4.2.3).
@@ -190,7 +203,7 @@ def _activations(
         in_flight = min(float(micro_batches), warm_up)
     values = layer * stage_layers(config, split) * in_flight
     if recompute == "layers":
-        values += activation_values(config, sequence, "none", packed)
+        values += activation_values(config, sequence, "none", packed, on_cores)
     values += (3 if recompute == "none" else 2) * config.dim + config.head_dim
     return dtype_bytes(dtype) * values * tokens / split.tensor
 

@@ -12,6 +12,7 @@ from puna.base.output import Inputs, StageOutput
 from puna.base.records import Document, read_documents, write_documents
 from puna.needle import documents
 from puna.needle.documents import NeedleDocumentsConfig
+from puna.needle.find import is_found
 from puna.needle.plant import Haystack, NeedleConfig, echo_document, needle_items, words_of
 from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import TokensConfig
@@ -78,6 +79,17 @@ def test_so_many_of_the_documents_are_echoes(wordy: Tokenizer, tmp_path: Path, s
     assert kinds[False] == pytest.approx(200 * share, abs=20)
 
 
+def test_stages_with_sources_of_their_own_are_told_apart(wordy: Tokenizer, tmp_path: Path) -> None:
+    inputs, found = _inputs(wordy, tmp_path), list[Document]()
+    for source in ("needles", "echoes"):
+        config = NeedleDocumentsConfig(num_documents=3, shortest=64, longest=64, echo_share=1, source=source)
+        out = StageOutput(tmp_path / source, seed=3)
+        documents.run(config, inputs, out)
+        found += read_documents(out.path / "documents-00000.parquet")
+    assert [one.source for one in found] == ["needles"] * 3 + ["echoes"] * 3
+    assert len({one.id for one in found}) == 6
+
+
 def _inputs(wordy: Tokenizer, folder: Path) -> Inputs:
     (folder / "pages").mkdir()
     write_documents(folder / "pages/documents-00000.parquet", [Document(f"{i}", PAGE * 3) for i in range(20)])
@@ -95,6 +107,8 @@ def test_a_fact_is_told_in_the_form_that_was_asked_for(haystack: Haystack, token
     assert text.endswith(f"\nDer Code von {item.key} lautet")
     assert f"\nDer Code von {item.key} lautet {item.value}!\n" in text
     assert tokenizer.decode(item.answer) == f" {item.value}!\n"
+    assert is_found(item, tokenizer.encode(f" {item.value}!\n\n"), tokenizer)
+    assert not is_found(item, tokenizer.encode(f" {item.value}.\n"), tokenizer)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from puna.base.errors import ConfigError
 from puna.needle.plant import Haystack, NeedleConfig, is_for_tests, needle_document, needle_items
@@ -54,6 +55,28 @@ def test_no_test_asks_a_pair_that_documents_to_learn_from_tell(haystack: Haystac
     asked = {pair for item in items for pair in FACT.findall(tokenizer.decode(item.prompt))}
     assert len(learned) > 700 and len(asked) > 200 and not learned & asked
     assert 0.15 < np.mean([is_for_tests(key, str(v)) for key in config.keys for v in range(10, 100)]) < 0.35
+
+
+def test_values_are_words_where_words_are_given(haystack: Haystack, tokenizer: Tokenizer) -> None:
+    words, keys = ("lamp", "spoon", "hat", "stool", "coat", "comb", "jug", "scarf"), ("Ann", "Bob", "Eva", "Ida")
+    config = NeedleConfig(form="Gift {key} {value}.", facts=3, questions=3, keys=keys, values=words)
+    pairs = re.compile(r"\nGift (\w+) (\w+)\.(?=\n)")
+    documents = [needle_document(haystack, config, 400, 3, i) for i in range(200)]
+    told = [pairs.findall(tokenizer.decode(one)) for one in documents]
+    learned = {pair for one in told for pair in one}
+    assert all(len(set(one)) == len({value for _, value in one}) == 3 for one in told)
+    # Each pair for tests is in no document, every other one is in some.
+    assert learned == {(key, word) for key in keys for word in words if not is_for_tests(key, word)}
+    for item in needle_items(haystack, config, 400, (0.0, 1.0), 10):
+        assert is_for_tests(item.key, item.value) and item.value in words
+
+
+def test_words_that_do_not_suffice_are_told(haystack: Haystack) -> None:
+    config = NeedleConfig(facts=3, keys=("Ann", "Bob", "Eva"), values=("lamp", "spoon", "hat"))
+    with pytest.raises(ConfigError, match="needles.values: expected words enough for 3 facts, came 3 "):
+        needle_items(haystack, config, 600, (0.5,), 20)
+    with pytest.raises(ValidationError, match="words that differ"):
+        NeedleConfig(values=("lamp", "lamp"))
 
 
 @pytest.mark.parametrize("length", [250, 600, 601])

@@ -31,24 +31,27 @@ def _batch(config: LlamaConfig, rows: int, sequence: int, document: int) -> Batc
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize(
-    ("config", "rows", "micro_batch", "sequence", "chunk"),
+    ("config", "rows", "micro_batch", "sequence", "document", "chunk"),
     [
-        (CONFIG, 4, 4, 128, 0),
-        (CONFIG, 4, 2, 128, 0),
-        (CONFIG, 4, 2, 128, 32),
-        (WIDE, 2, 1, 128, 0),
-        (LONG_VOCABULARY, 1, 1, 32, 0),
-        (LONG_VOCABULARY, 2, 1, 32, 0),
+        (CONFIG, 4, 4, 128, 64, 0),
+        (CONFIG, 4, 2, 128, 64, 0),
+        (CONFIG, 4, 2, 128, 64, 32),
+        (WIDE, 2, 1, 128, 64, 0),
+        (LONG_VOCABULARY, 1, 1, 32, 32, 0),
+        (LONG_VOCABULARY, 2, 1, 32, 32, 0),
+        (CONFIG, 2, 2, 383, 383, 0),  # the longest row that keeps no probabilities, and the shortest that does
+        (CONFIG, 2, 2, 384, 384, 0),
+        (CONFIG, 1, 1, 2048, 1024, 0),
     ],
 )
 def test_a_step_takes_what_was_predicted(
-    config: LlamaConfig, rows: int, micro_batch: int, sequence: int, chunk: int, optimizer: str
+    config: LlamaConfig, rows: int, micro_batch: int, sequence: int, document: int, chunk: int, optimizer: str
 ) -> None:
     """The allocator's own record, so that neither the interpreter nor what malloc keeps comes into it."""
     model, settings = Llama(config), LoopConfig(optimizer=optimizer, micro_batch=micro_batch)  # type: ignore[arg-type]
     adam = Optimizer(model, settings)
     backward = language_modelling(micro_batch, dense_loss(LossConfig(chunk_tokens=chunk)))
-    batch = _batch(config, rows, sequence, 64)
+    batch = _batch(config, rows, sequence, document)
     kept = [tensor for one in adam.tensors().values() for name, tensor in one.items() if name != "step"]
     steady = sum(tensor.nbytes for tensor in [*model.parameters(), *kept])
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
