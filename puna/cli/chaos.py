@@ -67,6 +67,7 @@ def chaos(
             step_s,
             faults,
             watch=view,
+            given=STAGES["pretrain"].given(one.config),
         )
     _show(result, every, json_)
     if result.differing:

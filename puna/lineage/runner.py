@@ -56,8 +56,12 @@ class Stage:
     def function(self, config: Config | None = None) -> Callable[[Config, Inputs, StageOutput], None]:
         """The stage itself, with what it is handed for these settings."""
         run = importlib.import_module(self.module).run
-        handed = {name: importlib.import_module(one).make for name, one in self._handed(config).items()}
-        return functools.partial(run, **handed) if handed else run  # type: ignore[no-any-return]
+        given = self.given(config)
+        return functools.partial(run, **given) if given else run  # type: ignore[no-any-return]
+
+    def given(self, config: Config | None) -> dict[str, Any]:
+        """What the stage is handed for these settings, by name."""
+        return {name: importlib.import_module(one).make for name, one in self._handed(config).items()}
 
     def source(self, config: Config) -> dict[str, str]:
         """Hashes of the source that can change the artifact."""

@@ -17,7 +17,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -128,8 +128,10 @@ def chaos(
     faults: Sequence[Planned],
     watch: Callable[[str, Progress | None], None] = lambda text, look: None,
     limits: Limits = Limits(),
+    given: Mapping[str, Any] = {},
 ) -> Result:
-    """Run a stage's `function` until all faults have struck, at least once, in laps below `folder`.
+    """Run a stage's `function`, with what it is `given` by name, until all faults have struck, at least once, in laps
+    below `folder`.
 
     undisturbed: SHA-256 of the files that must come out, by name; step_s: seconds of an undisturbed step. Checkpoints
     are as frequent as is best for the mean distance of the faults. `watch` is told what happens.
@@ -147,7 +149,7 @@ def chaos(
         began = time.monotonic()
         out = StageOutput(lap, seed, threads, watch=lambda look: injector.looked(look), mesh=mesh)
         with Injector(out, waiting, result, watch) as injector:
-            supervise(function, config, settings, inputs, out, limits, started=injector.started)
+            supervise(function, config, settings, inputs, out, limits, injector.started, given=given)
         result.wall_s += time.monotonic() - began
         waiting = injector.waiting
         result.steps += int(out.metrics["num_steps"])
