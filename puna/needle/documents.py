@@ -20,11 +20,13 @@ _SHARD_DOCUMENTS = 2000
 class NeedleDocumentsConfig(NeedleConfig):
     """num_documents of `shortest` to `longest` tokens, begin and end included, evenly by their logarithm: to look
     something up is learned sooner in short texts. echo_share: of the documents, those that tell random words twice
-    instead of facts: to look back is learned sooner where every other token asks for it. source: of the documents, to
+    instead of facts: to look back is learned sooner where every other token asks for it. gap: with up to so many more
+    tokens of pages between; what was learned without any is found at no other distance. source: of the documents, to
     tell those of several stages apart."""
 
     num_documents: int = Field(default=1000, ge=1)
     echo_share: float = Field(default=0.0, ge=0, le=1)
+    gap: int = Field(default=0, ge=0)
     source: str = Field(default="needles", min_length=1)
     shortest: int = Field(default=128, ge=16)
     longest: int = Field(default=512, ge=16)
@@ -64,7 +66,7 @@ def _document(
     part = hash64(seed, "needle length", number) / 2**64
     length = round(config.shortest * (config.longest / config.shortest) ** part)
     if hash64(seed, "needle echo", number) < config.echo_share * 2**64:
-        ids = echo_document(haystack.tokenizer, words, length, seed, number)
+        ids = echo_document(haystack, words, length, config.gap, seed, number)
     else:
         ids = needle_document(haystack, config, length, seed, number)
     text = haystack.tokenizer.decode(ids, skip_special=True)

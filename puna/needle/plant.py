@@ -11,7 +11,9 @@ Made text teaches to look something up over any distance and nothing else; it is
 which a corpus of short pages has none (docs/long-context.md). All facts of a document have one form and only one is
 asked in a test (Kamradt 2023, with the distractors of RULER, Hsieh 2024), so that copying the only number won't do.
 
-A (key, value) pair is either one to learn or one to test, by its hash: no test asks what any training text told.
+Values of four digits and more: a (key, value) pair is either one to learn or one to test, by its hash, so that no test
+asks what any training text told. Where there are few values a model would learn which pairs it is never told, and hold
+just those unlikely that tests ask; there each document draws its pairs anew, and what is remembered helps nobody.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,6 +34,7 @@ _KEYS = """
     river silver table uncle valley window yellow anchor basket castle dragon eagle feather glass harbor
 """
 _TEST_SHARE = 4  # one pair in so many is for tests
+_SPLIT_DIGITS = 4  # of values from which on pairs are divided
 _FEWEST = 2  # facts of a document: of one alone the value could be copied without a look at the key
 _FEWEST_WORDS = 16
 _NEAR = 32  # tokens within which a fact is moved to the end of a sentence
@@ -173,15 +176,17 @@ def needle_document(haystack: Haystack, config: NeedleConfig, length: int, seed:
     return np.array([haystack.tokenizer.bos_id, *ids, *tail, haystack.tokenizer.eos_id], np.int64)
 
 
-def echo_document(tokenizer: Tokenizer, words: Int64, length: int, seed: int, *key: str | int) -> Int64:
-    """A document of at most `length` tokens, begin and end included, that tells words drawn at random twice: number
-    `key` of a stream of them.
+def echo_document(haystack: Haystack, words: Int64, length: int, gap: int, seed: int, *key: str | int) -> Int64:
+    """A document that tells words drawn at random twice, at most `length` tokens with begin and end, and between them
+    1 to `gap` tokens of pages, evenly by their logarithm (0: none): number `key` of a stream of them.
 
-    Of facts a document has few tokens that a look back would help to foretell; of this, half of them all.
+    Of facts a document has few tokens that a look back would help to foretell; of this, half of all but the pages.
     """
-    draws, end = generator(seed, "echo document", *key), tokenizer.encode("\n")
+    draws, tokenizer = generator(seed, "echo document", *key), haystack.tokenizer
+    end = tokenizer.encode("\n")
     told = draws.choice(words, max(1, (length - 2 - 2 * len(end)) // 2))
-    return np.array([tokenizer.bos_id, *told, *end, *told, *end, tokenizer.eos_id], np.int64)
+    between = [*haystack.draw(round(gap ** draws.random()), draws), *end] if gap else []
+    return np.array([tokenizer.bos_id, *told, *end, *between, *told, *end, tokenizer.eos_id], np.int64)
 
 
 def words_of(tokenizer: Tokenizer) -> Int64:
@@ -197,7 +202,7 @@ def words_of(tokenizer: Tokenizer) -> Int64:
 
 
 def is_for_tests(key: str, value: str) -> bool:
-    """Whether a pair is one that tests ask, and no document to learn from tells."""
+    """Whether a pair, of many values, is one that tests ask and no document to learn from tells."""
     return hash64(0, "needle pair", key, value) % _TEST_SHARE == 0
 
 
@@ -205,27 +210,18 @@ def _facts(tokenizer: Tokenizer, config: NeedleConfig, draws: np.random.Generato
     """Facts with different keys and different values, all for tests or all to learn."""
     if config.facts > len(config.keys):
         raise ConfigError(f"needles.facts: expected at most the {len(config.keys)} keys, came {config.facts}")
+    if config.values and config.facts > len(config.values):
+        raise ConfigError(f"needles.facts: expected at most the {len(config.values)} values, came {config.facts}")
     facts, used = list[Fact](), set[str]()
-    for i in draws.permutation(len(config.keys)).tolist():
-        if len(facts) == config.facts:
-            break
+    for i in draws.permutation(len(config.keys))[: config.facts].tolist():
         key = config.keys[i]
-        for value in _values(config, draws):
-            if value not in used and is_for_tests(key, value) == is_test:
-                break
-        else:
-            continue  # all words that this key may have are taken
+        value = next(one for one in _values(config, draws) if one not in used and _may(config, key, one, is_test))
         used.add(value)
         # Told and asked in the same tokens: a tokenizer may have one for a stop with one line's end, another with two.
         asked, _, after = config.form.partition(" {value}")
         told = tokenizer.encode(f"\n{config.form.format(key=key, value=value)}\n")
         question, answer = tokenizer.encode(asked.format(key=key)), tokenizer.encode(f" {value}{after}\n")
         facts.append(Fact(key, value, told, question, answer))
-    if len(facts) < config.facts:
-        raise ConfigError(
-            f"needles.values: expected words enough for {config.facts} facts, came {len(config.values)} (a quarter of "
-            "all pairs are for tests, and no document has a value twice); give more words or keys, or fewer facts"
-        )
     return facts
 
 
@@ -236,6 +232,11 @@ def _values(config: NeedleConfig, draws: np.random.Generator) -> Iterator[str]:
         return
     while True:
         yield str(draws.integers(10 ** (config.digits - 1), 10**config.digits))
+
+
+def _may(config: NeedleConfig, key: str, value: str, is_test: bool) -> bool:
+    is_split = not config.values and config.digits >= _SPLIT_DIGITS
+    return not is_split or is_for_tests(key, value) == is_test
 
 
 def _room(length: int, taken: int) -> int:

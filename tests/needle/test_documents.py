@@ -18,6 +18,7 @@ from puna.tokenizer import Tokenizer
 from puna.tokenizer.shards import TokensConfig
 from puna.tokenizer.shards import run as write_tokens
 from puna.tokenizer.train import TokenizerConfig, train
+from tests.needle.conftest import MadePages
 
 WORDS = [
     "amber",
@@ -50,8 +51,9 @@ def wordy() -> Tokenizer:
 def test_an_echo_tells_the_same_words_twice(wordy: Tokenizer) -> None:
     words = words_of(wordy)
     assert {wordy.decode([token]).strip() for token in words.tolist()} >= set(WORDS)
+    haystack = Haystack([MadePages(wordy, 30)], wordy)
     for length in (16, 17, 200):
-        ids = echo_document(wordy, words, length, 0, 5)
+        ids = echo_document(haystack, words, length, 0, 0, 5)
         assert length - 3 <= len(ids) <= length
         first, second, rest = wordy.decode(ids, skip_special=True).split("\n")
         assert first == second and rest == ""
@@ -59,7 +61,21 @@ def test_an_echo_tells_the_same_words_twice(wordy: Tokenizer) -> None:
         assert (
             wordy.encode(f"{first}\n{second}\n", bos=True, eos=True) == ids.tolist()
         )  # as the stage `tokens` makes them
-    assert not np.array_equal(ids, echo_document(wordy, words, 200, 0, 6))
+    assert not np.array_equal(ids, echo_document(haystack, words, 200, 0, 0, 6))
+
+
+def test_pages_stand_between_the_two_tellings(wordy: Tokenizer) -> None:
+    """1 to `gap` tokens of them, as many documents below the square root of `gap` as above."""
+    haystack, words, gaps = Haystack([MadePages(wordy, 30)], wordy), words_of(wordy), list[int]()
+    plain = len(echo_document(haystack, words, 30, 0, 0, 0))
+    for number in range(300):
+        ids = echo_document(haystack, words, 30, 400, 0, number)
+        text = wordy.decode(ids, skip_special=True).removesuffix("\n")
+        first, last = text.split("\n", 1)[0], text.rsplit("\n", 1)[1]
+        assert first == last and set(wordy.encode(first)) <= set(words.tolist())
+        gaps.append(len(ids) - plain - len(wordy.encode("\n")))
+    assert min(gaps) == 1 and 350 < max(gaps) <= 400
+    assert np.median(gaps) == pytest.approx(20, rel=0.3)
 
 
 def test_a_tokenizer_without_words_cannot_echo(tokenizer: Tokenizer) -> None:

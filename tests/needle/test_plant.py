@@ -1,6 +1,7 @@
 """Needles: they stand where it is said, one key has one value, and no test asks what was learned."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,16 +46,26 @@ def test_one_of_several_facts_of_one_form_is_asked(haystack: Haystack, tokenizer
 
 
 def test_no_test_asks_a_pair_that_documents_to_learn_from_tell(haystack: Haystack, tokenizer: Tokenizer) -> None:
-    """With two digits there are 30 * 90 pairs, so that both sides would meet many times over."""
-    config = NeedleConfig(facts=5, questions=5, digits=2)
-    documents = [needle_document(haystack, config, 600, 3, i) for i in range(300)]
+    """Of 4 * 9000 pairs both sides take so many that by chance a hundred would meet."""
+    config = NeedleConfig(facts=4, questions=4, keys=("apple", "bridge", "candle", "desert"))
+    documents = [needle_document(haystack, config, 300, 3, i) for i in range(2000)]
     learned = {pair for one in documents for pair in FACT.findall(tokenizer.decode(one))}
-    items = needle_items(haystack, config, 600, (0.0, 0.5), 40)
-    for item in items:
-        assert len({value for _, value in FACT.findall(tokenizer.decode(item.prompt))}) == 5
+    items = needle_items(haystack, config, 400, (0.0, 0.5), 60)
     asked = {pair for item in items for pair in FACT.findall(tokenizer.decode(item.prompt))}
-    assert len(learned) > 700 and len(asked) > 200 and not learned & asked
-    assert 0.15 < np.mean([is_for_tests(key, str(v)) for key in config.keys for v in range(10, 100)]) < 0.35
+    assert len(learned) > 3000 and len(asked) > 400 and not learned & asked
+    assert 0.15 < np.mean([is_for_tests(key, str(v)) for key in config.keys for v in range(1000, 10_000)]) < 0.35
+
+
+@pytest.mark.parametrize("kind", [{"digits": 2}, {"values": ("lamp", "spoon", "hat", "stool", "coat", "comb")}])
+def test_few_values_are_drawn_alike_for_both(haystack: Haystack, tokenizer: Tokenizer, kind: dict[str, Any]) -> None:
+    """No pair may be known as one that is never told: tests ask just as documents to learn from tell."""
+    config = NeedleConfig(facts=2, questions=2, keys=("apple", "bridge"), **kind)
+    facts = re.compile(r"\nThe key of (\w+) is (\w+)\.(?=\n)")
+    documents = [needle_document(haystack, config, 250, 3, i) for i in range(1000)]
+    learned = {pair for one in documents for pair in facts.findall(tokenizer.decode(one))}
+    asked = {(item.key, item.value) for item in needle_items(haystack, config, 250, (0.5,), 60)}
+    assert len(learned) == 2 * (90 if "digits" in kind else 6) and asked <= learned
+    assert len(asked) > (40 if "digits" in kind else 9)
 
 
 def test_values_are_words_where_words_are_given(haystack: Haystack, tokenizer: Tokenizer) -> None:
@@ -65,16 +76,15 @@ def test_values_are_words_where_words_are_given(haystack: Haystack, tokenizer: T
     told = [pairs.findall(tokenizer.decode(one)) for one in documents]
     learned = {pair for one in told for pair in one}
     assert all(len(set(one)) == len({value for _, value in one}) == 3 for one in told)
-    # Each pair for tests is in no document, every other one is in some.
-    assert learned == {(key, word) for key in keys for word in words if not is_for_tests(key, word)}
+    assert learned == {(key, word) for key in keys for word in words}
     for item in needle_items(haystack, config, 400, (0.0, 1.0), 10):
-        assert is_for_tests(item.key, item.value) and item.value in words
+        assert item.value in words and tokenizer.decode(item.answer) == f" {item.value}.\n"
 
 
 def test_words_that_do_not_suffice_are_told(haystack: Haystack) -> None:
-    config = NeedleConfig(facts=3, keys=("Ann", "Bob", "Eva"), values=("lamp", "spoon", "hat"))
-    with pytest.raises(ConfigError, match="needles.values: expected words enough for 3 facts, came 3 "):
-        needle_items(haystack, config, 600, (0.5,), 20)
+    config = NeedleConfig(facts=3, keys=("Ann", "Bob", "Eva"), values=("lamp", "spoon"))
+    with pytest.raises(ConfigError, match="needles.facts: expected at most the 2 values, came 3"):
+        needle_items(haystack, config, 600, (0.5,), 1)
     with pytest.raises(ValidationError, match="words that differ"):
         NeedleConfig(values=("lamp", "lamp"))
 
