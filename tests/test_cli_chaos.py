@@ -20,16 +20,16 @@ def test_a_recipe_that_evaluates_on_the_way_comes_out_with_the_same_bytes(
         "config": {
             **STAGES["pretrain"]["config"],
             **LOOP,
-            "num_tokens": 1024 * 60,
+            "num_tokens": 1024 * 30,
             "evaluate": {"times": 2, "tasks": [{"name": "village-word", "kind": "exam", "input": "exams", "limit": 4}]},
         },
     }
     stages = {**{name: STAGES[name] for name in ("world", "curate", "tokenizer", "tokens")}, "pretrain": pretrain}
     values = {"name": "small", "seed": 7, "mesh": {"threads": 1, "workers": 1}, "stages": stages}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-    assert _puna("chaos", "small.yaml", "--every", "0.2", "--failures", "2", "--kinds", "nan,kill", "--json") == 0
+    assert _puna("chaos", "small.yaml", "--every", "0.2", "--failures", "1", "--kinds", "nan", "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["same_bytes"] and told["failures"] == 2 and 0 < told["effective_time"] < 1
-    assert {row["kind"]: row["found"] for row in told["kinds"]} == {"nan": 1, "kill": 1}
+    assert told["same_bytes"] and told["failures"] == 1 and 0 < told["effective_time"] < 1
+    assert {row["kind"]: row["found"] for row in told["kinds"]} == {"nan": 1}
     log = [json.loads(line) for line in Path("runs/small/pretrain/log.jsonl").read_text().splitlines()]
     assert sum("score/village-word" in row for row in log) == 2
