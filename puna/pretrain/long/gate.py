@@ -35,13 +35,15 @@ class GateConfig(Config):
     """short_tolerance: by how much bits a byte of short text may be above those of the model before, as a share.
 
     needle_accuracy: share of needles found at each depth of each length, `per_depth` of them at each of `depths`.
-    short_rows: held-out rows of `short_tokens` (0: as many as the model has positions).
+    needles: the facts of these tests; none: as those of the rows that are learned. short_rows: held-out rows of
+    `short_tokens` (0: as many as the model has positions).
     """
 
     short_tolerance: float = Field(default=0.01, ge=0)
     needle_accuracy: float = Field(default=1.0, ge=0, le=1)
     depths: tuple[float, ...] = Field(default=(0.0, 0.25, 0.5, 0.75, 1.0), min_length=1)
     per_depth: int = Field(default=8, ge=1)
+    needles: NeedleConfig | None = None
     short_rows: int = Field(default=64, ge=1)
     short_tokens: int = Field(default=0, ge=0)
 
@@ -93,7 +95,7 @@ class Gate:
     ) -> None:
         if not heldout.shards or not len(heldout.sizes):
             raise DataError("expected held-out tokens for the gate, came none; set curate.heldout_fraction")
-        self.config, self.needles, self._tokenizer = config, needles, tokenizer
+        self.config, self.needles, self._tokenizer = config, config.needles or needles, tokenizer
         self.short_tokens = config.short_tokens or before.config.max_position
         self._haystack = Haystack(list(heldout.shards.values()), tokenizer)
         loader = Loader(CorpusSequences(heldout), self.short_tokens, _SHORT_BATCH, 0)

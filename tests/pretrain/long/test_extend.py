@@ -14,8 +14,9 @@ from puna.base.errors import ConfigError, DataError, RunError
 from puna.base.output import Inputs, Progress, StageOutput
 from puna.base.records import Document, read_jsonl, write_documents
 from puna.model import Llama, LlamaConfig, load_model, save_model
-from puna.needle.plant import Haystack, NeedleConfig
+from puna.needle.plant import Haystack, NeedleConfig, NeedleItem, needle_document, needle_items
 from puna.pretrain.loader import IGNORED
+from puna.pretrain.long import gate, rows
 from puna.pretrain.long.extend import ExtendConfig, run
 from puna.pretrain.long.rows import LongRows, RowsConfig
 from puna.pretrain.mix.corpus import Corpus
@@ -167,6 +168,31 @@ def test_an_open_gate_leads_through_all_lengths(inputs: dict[str, Path], tmp_pat
         (length, depth) for length in (96, 128, 256) for depth in (0.0, 1.0)
     }
     assert [panel["kind"] for panel in out.panels] == ["lines", "table", "heatmap"]
+
+
+def test_the_gate_may_ask_other_facts_than_rows_teach(
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, told = list[NeedleConfig](), list[NeedleConfig]()
+
+    def items(haystack: Haystack, config: NeedleConfig, *rest: Any) -> list[NeedleItem]:
+        asked.append(config)
+        return needle_items(haystack, config, *rest)
+
+    def document(haystack: Haystack, config: NeedleConfig, *rest: Any) -> Any:
+        told.append(config)
+        return needle_document(haystack, config, *rest)
+
+    monkeypatch.setattr(gate, "needle_items", items)
+    monkeypatch.setattr(rows, "needle_document", document)
+    extended(inputs, StageOutput(tmp_path / "same", seed=5))
+    assert {one.facts for one in asked} == {one.facts for one in told} == {2}
+    asked.clear()
+    told.clear()
+    extended(
+        inputs, StageOutput(tmp_path / "other", seed=5), gate={**CONFIG["gate"], "needles": {**NEEDLES, "facts": 1}}
+    )
+    assert {one.facts for one in asked} == {1} and {one.facts for one in told} == {2}
 
 
 def test_rows_are_pages_long_documents_and_needles_in_their_shares(inputs: dict[str, Path]) -> None:
