@@ -99,7 +99,7 @@ def _draw(gate: dict[str, Any], counts: Counter[Place], found: Counter[Place]) -
     right.set_ylim(min(-1.5, *change) - 0.5, max(1.5, *change) + 0.5)
     right.set_xticks(range(len(rounds)), [f"{one['row_tokens']:,}" for one in rounds])
     right.set_xlabel("after a round of this length")
-    right.set_title("short text: change in bits a byte, percent (shaded: the gate lets pass)", fontsize=8)
+    right.set_title("short text: bits a byte, percent (shaded: let through)", fontsize=8)
     right.grid(alpha=0.3)
     return figure
 

@@ -160,8 +160,8 @@ def chaos(
         watch(
             f"lap {result.laps}: {'the same bytes' if not differing else 'OTHER BYTES: ' + ', '.join(differing)}", None
         )
-        if not differing:
-            out.clear()
+        if not differing and all(one.is_found for one in result.struck if one.lap == result.laps):
+            out.clear()  # what is not as it should be stays, to be looked at
     return result
 
 
@@ -274,6 +274,7 @@ class Injector:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, hard))
             has_failed = self._until(lambda: beats.read(0, "failed_saves") > failed)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+            self._watch(f"disk: {'a checkpoint' if has_failed else 'no checkpoint'} failed, there is room again", None)
         except ProcessLookupError:
             return False
         return has_failed

@@ -1,5 +1,6 @@
 """Chaos: every kind of fault strikes for real, is found, and the same bytes come out; and it would say if not."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def test_all_kinds_are_found_and_leave_the_same_bytes(tmp_path: Path) -> None:
 def test_other_bytes_would_be_told(tmp_path: Path) -> None:
     result = disturb(tmp_path, [Planned("nan", 0.0, 1)], **{"weights.bin": "0" * 64})
     assert result.differing == ["lap-1/weights.bin"]
+
+
+def test_a_lap_with_a_fault_that_was_not_found_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CAUSES, "nan", ("never",))
+    result = disturb(tmp_path, [Planned("nan", 0.0, 1)])
+    assert [one.is_found for one in result.struck] == [False] and result.differing == []
+    kept = (tmp_path / "chaos/lap-1/state/incidents.jsonl").read_text().splitlines()
+    assert [json.loads(line)["cause"] for line in kept] == ["not a number"]
 
 
 @pytest.mark.parametrize("failures", [6, 20, 25])
