@@ -100,14 +100,17 @@ def refusing_full_disk(path: Path, num_bytes: int = 0) -> Iterator[None]:
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether an error, or what it came from, is the system's word that nothing more fits: disk, quota or limit."""
+    """Whether an error, or what it came from, is the system's word that nothing more fits: disk, quota or limit.
+
+    What it was raised in the course of counts too: a file that is full halfway is told as one that closes wrongly.
+    """
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
         inner = [one for one, _ in getattr(error, "failures", {}).values()]  # of a distributed checkpoint
         if any(_is_full(one) for one in inner if isinstance(one, BaseException)):
             return True
-        error = error.__cause__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return False
 
 

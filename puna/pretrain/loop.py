@@ -125,6 +125,7 @@ def train(
     bad, speed = 0, Speed(model, out, work, num_steps)
     validations, evaluations = _spread(num_validations, num_steps), _spread(num_evaluations, num_steps)
     with (
+        faults,
         checkpoints,
         Trackers(config.track if out.writes else [], out, recovery.log) as trackers,
         told_to_stop() as stop,

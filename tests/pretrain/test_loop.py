@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -267,6 +268,21 @@ def test_a_checkpoint_that_does_not_fit_is_a_full_disk_and_the_one_before_stands
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(DiskFullError, match="disk of .* is full"):
         checkpoints.save(2, tensors, {"log": []})
+    assert checkpoints.load(tensors) == (1, {"log": []})
+
+
+def test_a_checkpoint_that_no_longer_fits_halfway_is_a_full_disk(tmp_path: Path) -> None:
+    """Its file then cannot be closed rightly, which is what is raised."""
+    tensors = {"model": {f"weight{i}": torch.ones(100, 1000) for i in range(3)}}
+    checkpoints = Checkpoints(tmp_path, background=False)
+    checkpoints.save(1, tensors, {"log": []})
+    try:
+        for limit in (1, 5000, 1_000_000):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            with pytest.raises(DiskFullError, match="disk of .* is full"):
+                checkpoints.save(2, tensors, {"log": []})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert checkpoints.load(tensors) == (1, {"log": []})
 
 

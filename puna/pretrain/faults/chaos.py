@@ -6,8 +6,9 @@ kill      SIGKILL to a rank                                    freeze    SIGSTOP
 flip      a bit of a parameter, in the rank's memory           nan       a gradient that is no number, once
 truncate  the newest checkpoint is cut, then SIGKILL           disk      the kernel lets the rank write no file any more
 
-The disk: RLIMIT_FSIZE is set on the running rank from outside until a checkpoint could not be written. Its writes fail
-in the kernel as on a full disk (EFBIG in place of ENOSPC), without root and without harm to others.
+The disk: RLIMIT_FSIZE is set on the running rank from outside until a checkpoint could not be written, at its first
+byte or halfway. Its writes fail in the kernel as on a full disk (EFBIG in place of ENOSPC), without root and without
+harm to others.
 """
 
 import contextlib
@@ -257,7 +258,7 @@ class Injector:
             beats = self._beats
             return self._until(lambda: beats.read(rank, "orders_done") > done)
         if fault.kind == "disk":
-            return self._full_disk(self._pids[0])
+            return self._full_disk(self._pids[0], fault.seed)
         if fault.kind == "truncate":
             _truncate(self._out.state / f"step-{steps(self._out.state)[-1]}")
         with contextlib.suppress(ProcessLookupError):
@@ -265,13 +266,15 @@ class Injector:
             return True
         return False
 
-    def _full_disk(self, pid: int) -> bool:
-        """No file of the rank that writes may grow, until a checkpoint failed."""
+    def _full_disk(self, pid: int, seed: int) -> bool:
+        """No file of the rank that writes may grow beyond some size, until a checkpoint failed: one byte, or, every
+        other time, a part of what the newest checkpoint has in its largest file."""
         assert self._beats is not None
         beats, failed = self._beats, self._beats.read(0, "failed_saves")
         try:
             soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, hard))
+            most = _largest(self._out.state) if seed % 2 else 1
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 + seed // 2 % most, hard))
             has_failed = self._until(lambda: beats.read(0, "failed_saves") > failed)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
             self._watch(f"disk: {'a checkpoint' if has_failed else 'no checkpoint'} failed, there is room again", None)
@@ -292,6 +295,14 @@ class Injector:
             return []
         text = path.read_text(encoding="utf-8")
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def _largest(state: Path) -> int:
+    """Bytes of the largest file of the newest checkpoint, 1 if there is none."""
+    with contextlib.suppress(FileNotFoundError):  # it is removed just now
+        for step in steps(state)[-1:]:
+            return max(path.stat().st_size for path in (state / f"step-{step}").iterdir())
+    return 1
 
 
 def _truncate(folder: Path) -> None:

@@ -85,13 +85,20 @@ class Incident:
 
 
 class Faults:
-    """The incidents of one run, and the steps that it passes over for good."""
+    """The incidents of one run, and the steps that it passes over for good. As a context: whatever ends the run, what
+    could not be written down before is tried once more."""
 
     def __init__(self, config: FaultConfig, out: StageOutput) -> None:
         self.config, self._out, self._path = config, out, out.state / INCIDENTS
         self.incidents = [Incident(**row) for row in _whole_rows(self._path, out.writes)]
         self._unwritten: list[Incident] = []
         self.passed = {one.step for one in self.incidents if one.action == "passed over"}
+
+    def __enter__(self) -> "Faults":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.write()
 
     def add(self, step: int, cause: Cause, action: Action, lost_s: float, detail: str = "") -> None:
         """Write an incident down, for good."""

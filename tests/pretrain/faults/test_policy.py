@@ -1,5 +1,6 @@
 """Faults put into a run on purpose: what comes out is what would have come without, or without the batch at fault."""
 
+import json
 import os
 import resource
 import signal
@@ -293,12 +294,15 @@ def test_memory_that_errs_again_and_again_ends_the_run(tmp_path: Path) -> None:
         train(model_of(), flipping.batch_at, NUM_STEPS, _config(), StageOutput(tmp_path), flipping)
 
 
-def test_a_checkpoint_that_does_not_fit_on_the_disk_is_tried_again(tmp_path: Path) -> None:
-    """The kernel refuses the writes; the last one, which the model needs, may not fail."""
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_checkpoint_that_does_not_fit_on_the_disk_is_tried_again(tmp_path: Path, share: float) -> None:
+    """The kernel refuses the writes, from the first byte on or halfway through the largest file; the last one, which
+    the model needs, may not fail."""
     model, out, seen = model_of(), StageOutput(tmp_path), list[set[int]]()
 
     def batch_at(step: int) -> Batch:
-        limit = 1 if 3 <= step < 6 else resource.RLIM_INFINITY
+        largest = max((path.stat().st_size for path in (tmp_path / "state").glob("step-*/*")), default=0)
+        limit = 1 + int(share * largest) if 3 <= step < 6 else resource.RLIM_INFINITY
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         seen.append({int(path.name.removeprefix("step-")) for path in (tmp_path / "state").glob("step-*")})
         return _loader().batch(step)
@@ -315,6 +319,24 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_is_tried_again(tmp_path: Pat
             train(model_of(), _loader().batch, NUM_STEPS, _config(), other, learn())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def test_incidents_that_found_no_room_are_written_when_the_run_dies(tmp_path: Path) -> None:
+    def batch_at(step: int) -> Batch:
+        limit = 1 if 3 <= step < 6 else resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        if step == 6:
+            raise Stopped
+        return _loader().batch(step)
+
+    config = _config(checkpoint_in_background=False)
+    try:
+        with pytest.raises(Stopped):
+            train(model_of(), batch_at, NUM_STEPS, config, StageOutput(tmp_path), learn())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    rows = [json.loads(line) for line in (tmp_path / "state/incidents.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["cause"]) for row in rows] == [(step, "full disk") for step in (4, 5, 6)]
 
 
 def test_a_damaged_checkpoint_is_an_incident(tmp_path: Path) -> None:
