@@ -82,7 +82,7 @@ def test_a_model_learns_the_same_from_it() -> None:
     grads = []
     for shortest in (384, 10_000):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(block_attention, "_SHORTEST", shortest)
+            patch.setattr(block_attention, "SHORTEST", shortest)
             model = Llama(config)
             model(tokens).square().mean().backward()
             grads.append(torch.cat([one.grad.flatten() for one in model.parameters() if one.grad is not None]))
