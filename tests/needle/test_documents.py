@@ -106,6 +106,17 @@ def test_stages_with_sources_of_their_own_are_told_apart(wordy: Tokenizer, tmp_p
     assert len({one.id for one in found}) == 6
 
 
+def test_the_stage_puts_pages_between_echoes(wordy: Tokenizer, tmp_path: Path) -> None:
+    inputs, sizes = _inputs(wordy, tmp_path), list[int]()
+    for gap in (0, 200):
+        config = NeedleDocumentsConfig(num_documents=20, shortest=32, longest=32, echo_share=1, gap=gap)
+        out = StageOutput(tmp_path / f"gap-{gap}", seed=3)
+        documents.run(config, inputs, out)
+        found = read_documents(out.path / "documents-00000.parquet")
+        sizes.append(max(len(wordy.encode(one.text, bos=True, eos=True)) for one in found))
+    assert sizes[0] <= 32 and 100 < sizes[1] < 250
+
+
 def _inputs(wordy: Tokenizer, folder: Path) -> Inputs:
     (folder / "pages").mkdir()
     write_documents(folder / "pages/documents-00000.parquet", [Document(f"{i}", PAGE * 3) for i in range(20)])
