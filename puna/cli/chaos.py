@@ -42,7 +42,7 @@ def chaos(
     """
     from puna.pretrain.computing import as_computed
     from puna.pretrain.faults.chaos import chaos as disturb
-    from puna.pretrain.faults.chaos import plan, rate_beside_llama
+    from puna.pretrain.faults.chaos import plan, rate_beside_llama, undisturbed_step_s
 
     faults = plan(seed, failures, every, _kinds(kinds))
     loaded = load_recipe(recipe, parse_settings(set_), None)
@@ -51,7 +51,6 @@ def chaos(
     undisturbed = run_one(loaded, folder, replica=False, quiet=json_).manifests[-1]
     one = plan_recipe(loaded, STAGES, folder)[-1]
     metrics, mesh = undisturbed["metrics"], loaded.mesh
-    step_s = metrics["tokens_learned"] / metrics["useful_tokens_per_s"] / metrics["num_steps"]
     store, view = Store(folder), _View()
     view.say(rate_beside_llama(every, mesh.world_size))
     with store.lock(f"chaos-{stage}", one.fingerprint):
@@ -64,7 +63,7 @@ def chaos(
             int(undisturbed["environment"]["threads"]),
             mesh,
             {name: record["sha256"] for name, record in undisturbed["files"].items()},
-            step_s,
+            undisturbed_step_s(metrics),
             faults,
             watch=view,
             given=STAGES["pretrain"].given(one.config),
@@ -121,6 +120,7 @@ def _show(result: "Result", every: float, as_json: bool) -> None:
                     "wall_s": result.wall_s,
                     "undisturbed_step_s": result.step_s,
                     "effective_time": result.effective_time,
+                    "beside_calm": result.beside_calm,
                     "mean_lost_s": mean_lost(result),
                     "same_bytes": not result.differing,
                     "kinds": rows,
@@ -140,5 +140,6 @@ def _show(result: "Result", every: float, as_json: bool) -> None:
     )
     console.print(
         f"effective training time {result.effective_time:.1%} ({result.steps:,} steps x {result.step_s * 1e3:,.0f} ms "
-        f"undisturbed / {result.wall_s:,.0f} s)"
+        f"undisturbed / {result.wall_s:,.0f} s); as many undisturbed laps with their start, measurements and end would "
+        f"take {result.beside_calm:.1%} of it"
     )

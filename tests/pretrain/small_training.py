@@ -34,7 +34,7 @@ def train_small(config: SmallConfig, inputs: Inputs, out: StageOutput) -> None:
     with out.unit("weights.bin") as unit:
         tensors = [tensor.numpy().tobytes() for _, tensor in sorted(model.state_dict().items())]
         unit.path.write_bytes(b"".join(tensors) + repr([row["loss"] for row in log]).encode())
-    out.metric(num_steps=config.num_steps, final_loss=log[-1]["loss"])
+    out.metric(num_steps=config.num_steps, tokens_learned=log[-1]["tokens"], final_loss=log[-1]["loss"])
     out.panel("text", "It is done", text="yes")
 
 

@@ -1,6 +1,7 @@
 """Chaos: a stage that trains is disturbed on purpose, for real, and must end with the same bytes.
 
-    plan (by seed) -> laps of the stage under the supervisor, an injector beside it -> files compared -> effective time
+    plan (by seed) -> laps of the stage under the supervisor, an injector beside it -> files compared
+        -> one lap more without faults, as the machine may be slower by now -> effective time
 
 kill      SIGKILL to a rank                                    freeze    SIGSTOP to a rank
 flip      a bit of a parameter, in the rank's memory           nan       a gradient that is no number, once
@@ -75,12 +76,14 @@ class Struck:
 
 @dataclass
 class Result:
-    """What came of it. wall_s: of all laps, start and end included; step_s: of an undisturbed step."""
+    """What came of it. wall_s: of the disturbed laps, start and end included; step_s: of an undisturbed step, the mean
+    of before and after; calm_wall_s: of the undisturbed lap at the end."""
 
     laps: int = 0
     steps: int = 0
     wall_s: float = 0.0
     step_s: float = 0.0
+    calm_wall_s: float = 0.0
     struck: list[Struck] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
     """Files that came out otherwise than undisturbed, as LAP/NAME."""
@@ -89,6 +92,11 @@ class Result:
     def effective_time(self) -> float:
         """Share of the wall time that the kept steps would have taken undisturbed."""
         return self.steps * self.step_s / self.wall_s if self.wall_s else 0.0
+
+    @property
+    def beside_calm(self) -> float:
+        """Share of the wall time that as many undisturbed laps would have taken, with all they do beside steps."""
+        return self.laps * self.calm_wall_s / self.wall_s if self.wall_s else 0.0
 
     def table(self) -> list[tuple[str, int, int, float]]:
         """(kind, times, found, mean seconds lost) of each kind that struck."""
@@ -134,36 +142,48 @@ def chaos(
     """Run a stage's `function`, with what it is `given` by name, until all faults have struck, at least once, in laps
     below `folder`.
 
-    undisturbed: SHA-256 of the files that must come out, by name; step_s: seconds of an undisturbed step. Checkpoints
-    are as frequent as is best for the mean distance of the faults. `watch` is told what happens.
+    undisturbed: SHA-256 of the files that must come out, by name; step_s: seconds of an undisturbed step, measured
+    before, which is measured again after the last lap. Checkpoints are as frequent as is best for the mean distance of
+    the faults. `watch` is told what happens.
     """
     if not faults:
         raise ConfigError("chaos: expected at least one failure, came none")
     every_s = sum(one.wait_s for one in faults) / len(faults)
     settings = config.faults.model_copy(update={"supervised": True, "failure_s": every_s})
-    config = config.model_copy(update={"checkpoint_interval_s": "auto", "faults": settings})
-    result, waiting = Result(step_s=step_s), list(faults)
-    while waiting:
-        result.laps += 1
-        lap = folder / f"lap-{result.laps}"
-        StageOutput(lap).clear()
+    disturbed = config.model_copy(update={"checkpoint_interval_s": "auto", "faults": settings})
+    result, waiting = Result(), list(faults)
+
+    def lap(name: str, faults: Sequence[Planned], config: C) -> tuple[StageOutput, Injector, float]:
+        """One run of the stage in a folder of this name: what came out, which faults are left, and its seconds."""
+        StageOutput(folder / name).clear()
         began = time.monotonic()
-        out = StageOutput(lap, seed, threads, watch=lambda look: injector.looked(look), mesh=mesh)
-        with Injector(out, waiting, result, watch) as injector:
+        out = StageOutput(folder / name, seed, threads, watch=lambda look: injector.looked(look), mesh=mesh)
+        with Injector(out, faults, result, watch) as injector:
             supervise(function, config, settings, inputs, out, limits, injector.started, given=given)
-        result.wall_s += time.monotonic() - began
-        waiting = injector.waiting
-        result.steps += int(out.metrics["num_steps"])
+        seconds = time.monotonic() - began
         came = {name: record["sha256"] for name, record in out.records().items()}
         names = sorted(came.keys() | undisturbed.keys())
-        differing = [f"lap-{result.laps}/{name}" for name in names if came.get(name) != undisturbed.get(name)]
+        differing = [f"{name}/{file}" for file in names if came.get(file) != undisturbed.get(file)]
         result.differing += differing
-        watch(
-            f"lap {result.laps}: {'the same bytes' if not differing else 'OTHER BYTES: ' + ', '.join(differing)}", None
-        )
-        if not differing and all(one.is_found for one in result.struck if one.lap == result.laps):
+        watch(f"{name}: {'the same bytes' if not differing else 'OTHER BYTES: ' + ', '.join(differing)}", None)
+        if not differing and all(one.is_found for one in result.struck if f"lap-{one.lap}" == name):
             out.clear()  # what is not as it should be stays, to be looked at
+        return out, injector, seconds
+
+    while waiting:
+        result.laps += 1
+        out, injector, seconds = lap(f"lap-{result.laps}", waiting, disturbed)
+        waiting = injector.waiting
+        result.wall_s += seconds
+        result.steps += int(out.metrics["num_steps"])
+    out, _, result.calm_wall_s = lap("calm", [], config)
+    result.step_s = (step_s + undisturbed_step_s(out.metrics)) / 2
     return result
+
+
+def undisturbed_step_s(metrics: Mapping[str, float]) -> float:
+    """Seconds of a step of the run whose metrics these are."""
+    return metrics["tokens_learned"] / metrics["useful_tokens_per_s"] / metrics["num_steps"]
 
 
 class Injector:

@@ -30,12 +30,15 @@ def test_all_kinds_are_found_and_leave_the_same_bytes(tmp_path: Path) -> None:
     assert [(row[0], row[1], row[2]) for row in result.table()] == [(kind, 1, 1) for kind in CAUSES]
     assert result.steps == 150 * result.laps and 0 < result.effective_time < 1
     lost = {row[0]: row[3] for row in result.table()}
+    # Told 20 ms before; an undisturbed step is measured again at the end, and its pause alone is as long.
+    assert 0.02 < result.step_s < 0.2 and 0 < result.calm_wall_s < result.wall_s
+    assert result.beside_calm == pytest.approx(result.laps * result.calm_wall_s / result.wall_s)
     assert lost["freeze"] > QUICK.stopped_s and lost["kill"] > 0 and lost["truncate"] > 0
 
 
 def test_other_bytes_would_be_told(tmp_path: Path) -> None:
     result = disturb(tmp_path, [Planned("nan", 0.0, 1)], **{"weights.bin": "0" * 64})
-    assert result.differing == ["lap-1/weights.bin"]
+    assert result.differing == ["lap-1/weights.bin", "calm/weights.bin"]
 
 
 def test_a_lap_with_a_fault_that_was_not_found_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
