@@ -41,7 +41,7 @@ class Arm:
 
     @property
     def bits(self) -> list[float]:
-        """Held-back bits a byte: the first score."""
+        """Held-back bits a byte, or the held-back loss: the first score."""
         return next(iter(self.scores.values()))
 
     @property
@@ -74,15 +74,14 @@ def main() -> None:
     seeds = sorted(options.run.glob("seed-*"))
     if not seeds:
         parser.error(f"expected seed-N folders in {options.run}, found none; run the recipe with --seeds")
-    finished = [name for name in names if all((seed / f"eval-{name}" / "manifest.json").exists() for seed in seeds)]
+    asked = "" if options.study in BY_LOSS else "eval-"
+    finished = [name for name in names if all((seed / f"{asked}{name}" / "manifest.json").exists() for seed in seeds)]
     if names[0] not in finished:
-        parser.error(
-            f"expected {names[0]} and eval-{names[0]} of every seed in {options.run}; run the recipe to its end"
-        )
+        parser.error(f"expected {asked}{names[0]} of every seed in {options.run}; run the recipe to its end")
     if missing := [name for name in names if name not in finished]:
         print(f"not finished on every seed, and left out: {', '.join(missing)}\n")
-    arms = [_arm(name, seeds) for name in finished]
-    _print_table(arms)
+    arms = [_arm(name, seeds, bool(asked)) for name in finished]
+    _print_table(arms, "bits a byte" if asked else "nats a token of held-back rows")
     _print_scores(arms)
     figure = draw(arms)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -91,10 +90,12 @@ def main() -> None:
     print(f"\n{path}")
 
 
-def _arm(name: str, seeds: Sequence[Path]) -> Arm:
+def _arm(name: str, seeds: Sequence[Path], is_asked: bool = True) -> Arm:
     trained = [read_json(seed / name / "manifest.json") for seed in seeds]
     scores: dict[str, list[float]] = {}
-    for seed in seeds:
+    if not is_asked:
+        scores["loss"] = [one["metrics"]["validation_loss"] for one in trained]
+    for seed in seeds if is_asked else ():
         for score in read_json(seed / f"eval-{name}" / "manifest.json")["scores"]:
             # bits_per_byte/SOURCE is of one source of the pages; of an exam the task says more than the metric.
             is_bits = score["metric"].startswith("bits_per_byte")
@@ -103,11 +104,9 @@ def _arm(name: str, seeds: Sequence[Path]) -> Arm:
     return Arm(name, scores, seconds, trained[0]["metrics"], trained[0]["config"])
 
 
-def _print_table(arms: Sequence[Arm]) -> None:
-    print(
-        f"{len(arms[0].bits)} seeds; bits a byte with 95% t-intervals; the difference to {arms[0].name} pair by pair\n"
-    )
-    print("| | parameters (a token uses) | tokens | s | bits a byte | each seed | less that of the first |")
+def _print_table(arms: Sequence[Arm], unit: str) -> None:
+    print(f"{len(arms[0].bits)} seeds; {unit} with 95% t-intervals; the difference to {arms[0].name} pair by pair\n")
+    print(f"| | parameters (a token uses) | tokens | s | {unit} | each seed | less that of the first |")
     print("|---|---|---|---|---|---|---|")
     for arm in arms:
         used = f" ({arm.active:,})" if arm.active != arm.metrics["num_parameters"] else ""
@@ -273,6 +272,21 @@ def _rows(arms: Sequence[Arm]) -> Any:
     return figure
 
 
+def _float8(arms: Sequence[Arm]) -> Any:
+    figure, (loss, less) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    for place, arm in enumerate(arms):
+        _points(loss, [place], [arm])
+    loss.set_xticks(range(len(arms)), [arm.name for arm in arms])
+    loss.set_title("held-back loss, nats a token (lower is better)", fontsize=8)
+    for seed, pair in enumerate(zip(*(arm.bits for arm in arms), strict=True)):
+        less.plot([seed], [pair[1] - pair[0]], "o", color="C1")
+    less.axhline(0, color="C0", linewidth=1)
+    less.set_xticks(range(len(arms[0].bits)), [f"seed {n + 1}" for n in range(len(arms[0].bits))])
+    less.set_title(f"{arms[1].name} less {arms[0].name}, nats a token", fontsize=8)
+    less.grid(alpha=0.3)
+    return figure
+
+
 def _short(part: str) -> str:
     return part.removeprefix("bits_per_byte/").removeprefix("text-").replace("-", " ")
 
@@ -288,7 +302,10 @@ STUDIES: dict[str, tuple[list[str], Callable[[Sequence[Arm]], Any]]] = {
     "curation-real": (["filtered", "raw"], _curation),
     "quality": (["filtered", "classified"], _curation),
     "quality-real": (["filtered", "classified"], _curation),
+    "float8-real": (["bf16", "float8"], _float8),
 }
+BY_LOSS = {"float8-real"}
+"""Studies whose arms are told apart by their held-back loss, not by a stage that evaluates them."""
 
 if __name__ == "__main__":
     main()

@@ -36,8 +36,8 @@ class AttentionContext:
 
     positions: [B, T] or [1, T], for RoPE. documents: [B, T] or None; tokens see each other only if their numbers are
     equal. cache: where keys and values of earlier tokens are. mask: [B, 1, T, S] or None for plain causal attention,
-    over whole rows or, with `pieces`, over each of the documents: their lengths, in the order of the B * T tokens.
-    spans: as `KVCache.spans`.
+    over whole rows or over each of the documents: with `pieces`, their lengths, in the order of the B * T tokens, or on
+    a GPU with `offsets`, int32 [N + 1], where they begin and, last, end. spans: as `KVCache.spans`.
     """
 
     positions: Tensor
@@ -45,6 +45,7 @@ class AttentionContext:
     cache: KVCache | None
     mask: Tensor | None
     pieces: list[int] | None = None
+    offsets: Tensor | None = None
     spans: list[tuple[slice, slice]] | None = None
 
     @classmethod
@@ -61,12 +62,16 @@ class AttentionContext:
             return cls(positions, None, cache, cache.mask(), spans=cache.spans())
         if documents is None:
             return cls(positions, None, None, None)
-        # A compiled graph is for one shape, and a GPU wants one large kernel: there the mask stays.
-        pieces = document_pieces(documents) if tokens.device.type == "cpu" and not torch.compiler.is_compiling() else []
-        if len(pieces) == len(tokens):  # every row is one document: one call for all beats one for each by an eighth
+        starts = None if torch.compiler.is_compiling() else document_starts(documents)  # a graph is for one shape
+        if starts is None:
+            return cls(positions, documents, None, document_mask(documents))
+        if len(starts) == len(tokens):  # every row is one document: one call for all beats one for each by an eighth
             return cls(positions, documents, None, None)
-        if pieces and len(pieces) * _SHORTEST_MEAN <= tokens.numel():
-            return cls(positions, documents, None, None, pieces)
+        offsets = torch.cat([starts, starts.new_tensor([tokens.numel()])])
+        if _has_kernel_of_lengths(tokens.device):
+            return cls(positions, documents, None, None, offsets=offsets.int())
+        if tokens.device.type == "cpu" and len(starts) * _SHORTEST_MEAN <= tokens.numel():
+            return cls(positions, documents, None, None, pieces=offsets.diff().tolist())
         return cls(positions, documents, None, document_mask(documents))
 
 
@@ -74,16 +79,21 @@ _SHORTEST_MEAN = 32
 """Documents of fewer tokens on average are computed under a mask: a call for each costs more than it saves."""
 
 
-def document_pieces(documents: Tensor) -> list[int]:
-    """Lengths of the documents [B, T], row after row; [] if one of them does not stand in one piece."""
+def document_starts(documents: Tensor) -> Tensor | None:
+    """Where the documents [B, T] begin, [N] in the order of the B * T tokens; None if one stands in several pieces."""
     is_first = torch.ones_like(documents, dtype=torch.bool)
     is_first[:, 1:] = documents[:, 1:] != documents[:, :-1]
     starts = is_first.flatten().nonzero()[:, 0]
     ordered = documents.sort(1).values
     num_documents = len(documents) + int((ordered[:, 1:] != ordered[:, :-1]).sum())
-    if num_documents != len(starts):
-        return []
-    return torch.diff(starts, append=starts.new_tensor([documents.numel()])).tolist()
+    return starts if num_documents == len(starts) else None
+
+
+def _has_kernel_of_lengths(device: torch.device) -> bool:
+    """Whether torch has a kernel for documents of all lengths there: on GPUs, for products in half precision."""
+    return (
+        device.type == "cuda" and torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda").itemsize == 2
+    )
 
 
 def document_mask(documents: Tensor) -> Tensor:
@@ -100,8 +110,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext, layer: in
     (18.5 against 20.2 ms at B16 T256 H4 K2 C32), than query heads folded into the time axis (20.1) and than
     products written out (21.9).
     """
+    q, k = q.to(v.dtype), k.to(v.dtype)  # where products are in bf16, RoPE was in fp32 nonetheless
     if context.pieces is not None:
         return _attend_pieces(q, k, v, context.pieces)
+    if context.offsets is not None:
+        return _attend_offsets(q, k, v, context.offsets)
     if context.cache is None and context.mask is None:
         return _causal(q, k, v)
     if context.cache is not None:
@@ -149,3 +162,14 @@ def _attend_pieces(q: Tensor, k: Tensor, v: Tensor, pieces: list[int]) -> Tensor
         query, key, value = (one[None] for one in part)
         out.append(_causal(query, key, value)[0])
     return torch.cat(out).unflatten(0, q.shape[:2])
+
+
+def _attend_offsets(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor) -> Tensor:
+    """The same on a GPU, by one call of the flash kernel for all documents."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    longest, has_groups = q.shape[1], q.shape[2] > k.shape[2]
+    query, key, value = (one.flatten(0, 1) for one in (q, k, v))
+    out = varlen_attn(query, key, value, offsets, offsets, longest, longest, window_size=(-1, 0), enable_gqa=has_groups)
+    assert isinstance(out, Tensor)
+    return out.unflatten(0, q.shape[:2])

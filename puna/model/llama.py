@@ -65,7 +65,7 @@ class Llama(nn.Module):
         routing: what training asks of the experts and learns from them, if the model has any.
         """
         context = AttentionContext.of(tokens, positions, documents, cache)
-        x = self.embedding(tokens)
+        x = _in_compute_dtype(self.embedding(tokens))
         if self.frequencies.device != tokens.device:
             self.frequencies = self.frequencies.to(tokens.device)
         rope = rope_tables(self.frequencies, context.positions, x.dtype)
@@ -156,7 +156,14 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        # In the dtype of `x`, or torch has no fused kernel for it.
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+
+
+def _in_compute_dtype(x: Tensor) -> Tensor:
+    """`x` in the dtype of autocast's products, if that is on: what flows between the layers is then as wide as they."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 def _linear(num_in: int, num_out: int) -> nn.Linear:

@@ -17,25 +17,31 @@ from puna.base.machine import prepare_machine
 from puna.base.output import StageOutput
 from puna.model import Llama, LlamaConfig
 from puna.model.compiled import compile_layers, uncompile_layers
+from puna.model.float8 import has_float8, use_float8
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_BITS = {"float32": 32.0, "bfloat16": 16.0, "float8": 8.0}
 _FASTER = 1.5
-"""Products in bf16 are chosen if they are so many times as fast as in fp32: less, and the casts eat it."""
+"""bf16 is thought of if its products are so many times as fast as fp32's: less, and the casts eat it."""
+_FEWEST = 100
+"""Micro-batches of a run: to measure which dtype they are faster in takes eight of them."""
 _WORTH_S = 300.0
 """Of a whole run: a shorter one does not earn back the seconds that compiling and measuring take."""
 _GAIN = 0.97
-"""Compiled steps are chosen if they take at most this share of the time."""
+"""Compiled steps, or those in bf16, are chosen if they take at most this share of the time."""
 _TIMES = 3
 C = TypeVar("C", bound=Config)
 
 
 class ComputeConfig(Config):
-    """dtype: of the products; weights, optimizer and losses stay in fp32. "auto": bfloat16 where its products are
-    measured to be half as fast again as fp32's, as on GPUs, and not on cores without hardware for it, where they are
-    400 times slower. compile: layers through torch.compile (model/compiled.py); "auto": if this run is long enough to
-    earn it back and its steps are measured to be faster."""
+    """dtype: of the products and of what flows between layers; weights, optimizer and losses stay in fp32. "auto":
+    bfloat16 where its products are measured to be half as fast again as fp32's, as on GPUs, and not on cores without
+    hardware for it, where they are 400 times slower; on cores with it only if steps are measured to be faster too.
+    "float8": the layers' matrices in 8 bits, the rest in bfloat16 (model/float8.py). compile: layers through
+    torch.compile (model/compiled.py); "auto": if this run is long enough to earn it back and its steps are measured to
+    be faster."""
 
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float8"] = "auto"
     compile: Annotated[Annotated[bool, Field(strict=True)] | Literal["auto"], Hardware] = "auto"
 
 
@@ -54,18 +60,29 @@ class Computing:
             self._known = {}
         self._used: dict[str, float] = {}
 
-    def dtype(self, device: torch.device) -> torch.dtype:
-        """Of the products on `device`."""
-        name = self._config.dtype
+    def dtype(self, device: torch.device, learn: Callable[[torch.dtype], object], times: float) -> torch.dtype:
+        """Of the products on `device`.
+
+        learn: forward and backward pass of one micro-batch in a dtype, with nothing left of it; times: how many of them
+        the run has. Raises ConfigError if the device has none of what is asked for.
+        """
+        name: str = self._config.dtype
         if name == "auto":
             if "dtype" not in self._known:
-                with torch.random.fork_rng():
-                    plain, half = (matmul_gflops(dtype, device.type) for dtype in _DTYPES.values())
-                is_slow = self._agree(half < _FASTER * plain)
-                self._remember(dtype="float32" if is_slow else "bfloat16")
+                self._remember(**self._measured_dtype(device, learn, times))
             name = self._known["dtype"]
-        self._used["product_bits"] = 8.0 * _DTYPES[name].itemsize
-        return _DTYPES[name]
+        if name == "float8" and not has_float8(device):
+            raise ConfigError("dtype: expected a GPU of compute capability 8.9 for float8, came less; take bfloat16")
+        self._used["product_bits"] = _BITS[name]
+        return _DTYPES.get(name, torch.bfloat16)
+
+    def prepare(self, model: Llama) -> None:
+        """Give the model products in 8 bits if they are asked for. Raises ConfigError if it cannot have them."""
+        if self._used["product_bits"] != _BITS["float8"]:
+            return
+        if self._out.mesh.tensor > 1:
+            raise ConfigError("dtype: expected bfloat16 with mesh.tensor above 1, came float8")
+        use_float8(model)
 
     def compile(self, model: Llama, learn: Callable[[], object], times: float) -> bool:
         """Compile the layers of `model` if that is asked for or pays; whether they are.
@@ -93,6 +110,25 @@ class Computing:
     def metrics(self) -> dict[str, float]:
         """What the run computes with; and how many times as fast compiled steps were, if that was measured."""
         return {**self._used, **({"compile_gain": self._known["gain"]} if "gain" in self._known else {})}
+
+    def _measured_dtype(
+        self, device: torch.device, learn: Callable[[torch.dtype], object], times: float
+    ) -> dict[str, Any]:
+        with torch.random.fork_rng():
+            plain, half = (matmul_gflops(dtype, device.type) for dtype in _DTYPES.values())
+        if self._agree(half < _FASTER * plain):
+            return {"dtype": "float32"}
+        if device.type != "cpu":
+            return {"dtype": "bfloat16"}
+        if self._agree(times < _FEWEST):
+            return {"dtype": "float32", "why_dtype": "too short a run"}
+        best = dict.fromkeys(_DTYPES, float("inf"))
+        for turn in range(1 + _TIMES):
+            for name, dtype in _DTYPES.items():
+                seconds = _seconds(lambda: learn(dtype))  # noqa: B023  used at once
+                best[name] = min(best[name], seconds) if turn else best[name]
+        is_slow = self._agree(best["bfloat16"] > _GAIN * best["float32"])
+        return {"dtype": "float32" if is_slow else "bfloat16", "step_s": best}
 
     def _measured(self, model: Llama, learn: Callable[[], object], times: float) -> dict[str, Any]:
         learn()
@@ -128,7 +164,7 @@ def as_computed(config: C, metrics: Mapping[str, float]) -> C:
     must give the same bytes may not measure anew. What they do not tell stays as it is."""
     if "product_bits" not in metrics or "compiled" not in metrics:
         return config
-    [dtype] = [name for name, one in _DTYPES.items() if 8 * one.itemsize == metrics["product_bits"]]
+    [dtype] = [name for name, bits in _BITS.items() if bits == metrics["product_bits"]]
     return config.model_copy(update={"dtype": dtype, "compile": bool(metrics["compiled"])})
 
 

@@ -3,7 +3,9 @@
 shards -> pack (best fit, document mask) -> loader -> loop -> model folder + log.jsonl
 """
 
+import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -160,10 +162,13 @@ def _learn_alone(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = first_model(config, inputs, shape, out.seed).to(device)
     steps, computing = config.steps(), Computing(config, out)
-    dtype = computing.dtype(device)
-    backward = pretraining(config.micro_batch, config.loss, config.experts, reference and reference.to(device), dtype)
     first = loader.learned(steps.at(0)).split(config.micro_batch)[0]
-    computing.compile(model, lambda: backward(model, first), steps.num_rows / len(first.tokens))
+    times = steps.num_rows / len(first.tokens)
+    dtype = computing.dtype(device, lambda dtype: _tried(model, first, config, dtype), times)
+    computing.prepare(model)
+    backward = pretraining(config.micro_batch, config.loss, config.experts, reference and reference.to(device), dtype)
+    computing.compile(model, lambda: backward(model, first), times)
+    measures["work"] = replace(measures["work"], dtype=dtype)
     log = train(
         model,
         lambda step: loader.learned(steps.at(step)),
@@ -198,11 +203,13 @@ def _learn_together(
         for size in set(steps.rows):
             world.own(range(size))
         computing = Computing(config, out, lambda here: agreed(here, world.device))
-        dtype = computing.dtype(world.device)
+        parts = loader.learned(world.own(steps.at(0))).split(config.micro_batch)
+        times, whole = len(parts) * steps.num_rows / len(steps.at(0)), functools.cache(lambda: Llama(shape))
+        dtype = computing.dtype(world.device, lambda dtype: _tried(whole(), parts[0], config, dtype), times)
         settings = (config.row_tokens, config.micro_batch, config.loss, config.experts, dtype)
         divided = Divided(shape, world, first, *settings)
-        learn, parts = divided.backward(), loader.learned(world.own(steps.at(0))).split(config.micro_batch)
-        times = len(parts) * steps.num_rows / len(steps.at(0))
+        computing.prepare(divided.model)
+        learn, measures["work"] = divided.backward(), replace(measures["work"], dtype=dtype)
         computing.compile(divided.model, lambda: learn(divided.model, parts[0]), times)
         if "evaluate" in measures:
             measures["evaluate"] = divided.asked_of_whole(measures["evaluate"])
@@ -223,6 +230,14 @@ def _learn_together(
     model = Llama(shape)
     Checkpoints(out.state, alone=True).load({"model": dict(model.named_parameters())})
     return model, log
+
+
+def _tried(model: Llama, part: Batch, config: PretrainConfig, dtype: torch.dtype) -> None:
+    """Forward and backward pass of one micro-batch, to see how long it takes; the model is as it was."""
+    still = config.experts.model_copy(update={"bias_rate": 0.0})
+    with torch.random.fork_rng():
+        pretraining(config.micro_batch, config.loss.model_copy(update={"keep": 1.0}), still, None, dtype)(model, part)
+    model.zero_grad(set_to_none=True)
 
 
 def _check(forecast: Forecast | None, config: PretrainConfig) -> Callable[[list[dict[str, float]], int], None] | None:

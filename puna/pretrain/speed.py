@@ -28,10 +28,11 @@ _WORTH_FLOPS = 1e12
 
 @dataclass(frozen=True)
 class Work:
-    """What steps cost: FLOPs of one token, and the tokens of a step, padding included."""
+    """What steps cost: FLOPs of one token, and the tokens of a step, padding included; the dtype of the products."""
 
     flops_a_token: float
     tokens_at: Callable[[int], int]
+    dtype: torch.dtype = torch.float32
 
 
 class Speed:
@@ -46,7 +47,7 @@ class Speed:
         self._out, self._work, self._path = out, work, out.state / SPEED
         self._earlier = _whole_rows(self._path)
         total = work.flops_a_token * work.tokens_at(0) * num_steps if work else 0.0
-        self._peak = _peak_flops(model) * out.mesh.world_size if total >= _WORTH_FLOPS else 0.0
+        self._peak = _peak_flops(model, work.dtype) * out.mesh.world_size if work and total >= _WORTH_FLOPS else 0.0
         self._started = self._told = time.monotonic()
         self._rows: list[dict[str, float]] = []
         self._learned = self._tokens = 0.0
@@ -98,11 +99,10 @@ class Speed:
             append_jsonl(self._path, row)
 
 
-def _peak_flops(model: nn.Module) -> float:
-    """FLOP/s of a matrix product in the model's dtype on its device, as measured now."""
-    one = next(model.parameters())
+def _peak_flops(model: nn.Module, dtype: torch.dtype) -> float:
+    """FLOP/s of a matrix product on the model's device, as measured now."""
     with torch.random.fork_rng():  # what training draws must not depend on it
-        return 1e9 * matmul_gflops(one.dtype, one.device.type)
+        return 1e9 * matmul_gflops(dtype, next(model.parameters()).device.type)
 
 
 def _peak_memory_bytes() -> int:

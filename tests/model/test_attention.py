@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from puna.model import SlotCache
-from puna.model.attention import AttentionContext, attend, document_mask, document_pieces
+from puna.model.attention import AttentionContext, attend, document_mask, document_starts
 from puna.model.config import PRESETS
 
 
@@ -45,8 +45,11 @@ def test_document_by_document_is_attention_under_the_mask(lengths, seed):
     qkv = [torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True) for shape in shapes]
     slope = torch.randn((*documents.shape, 4, 8), dtype=torch.float64, generator=generator)
     found: list[list[torch.Tensor]] = []
+    starts = document_starts(documents)
+    assert starts is not None
+    pieces = torch.diff(starts, append=torch.tensor([documents.numel()])).tolist()
     for context in (
-        AttentionContext(documents, documents, None, None, document_pieces(documents)),
+        AttentionContext(documents, documents, None, None, pieces),
         AttentionContext(documents, documents, None, document_mask(documents)),
     ):
         out = attend(*qkv, context, 0)

@@ -1,7 +1,9 @@
 """What steps are computed with: bf16 near fp32, compiled as eager, chosen by measuring and once."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +14,14 @@ from puna.base.errors import ConfigError
 from puna.base.output import StageOutput
 from puna.model import Llama
 from puna.model.compiled import compile_layers, uncompile_layers
+from puna.model.float8 import Float8Linear
 from puna.pretrain import computing
 from puna.pretrain.computing import ComputeConfig, Computing, as_computed
 from puna.pretrain.experts import ExpertsConfig
 from puna.pretrain.loss import LossConfig
 from puna.pretrain.objective import pretraining
-from tests.pretrain.test_objective import EXPERTS, gradients, model_of, options
+from puna.pretrain.run import PretrainConfig, _tried
+from tests.pretrain.test_objective import BIASED, EXPERTS, gradients, loader_of, model_of, options
 
 needs_compiler = pytest.mark.skipif(not computing.has_compiler(), reason="no C++ compiler for torch.compile")
 # torch.compile looks at the gradient of tensors that have none, and warns itself.
@@ -81,15 +85,66 @@ def test_experts_in_bf16_are_near_those_in_fp32() -> None:
     assert torch.cosine_similarity(plain, half, dim=0) > 0.98
 
 
+class Steps:
+    """Micro-batches that take so many seconds in each dtype; `learned` are those that were tried."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, plain: float = 1.0, half: float = 0.5) -> None:
+        self.learned = list[torch.dtype]()
+        seconds = {torch.float32: plain, torch.bfloat16: half}
+
+        def taken(learn: Callable[[], object]) -> float:
+            learn()
+            return seconds[self.learned[-1]]
+
+        monkeypatch.setattr(computing, "_seconds", taken)
+
+    def dtype(self, here: Computing, times: float = 10_000, device: str = "cpu") -> torch.dtype:
+        return here.dtype(torch.device(device), self.learned.append, times)
+
+
 @pytest.mark.parametrize(("half", "chosen"), [(0.3, torch.float32), (140, torch.float32), (160, torch.bfloat16)])
 def test_bf16_is_chosen_where_it_is_measured_to_be_faster_and_once(
-    out: StageOutput, speeds: dict[torch.dtype, float], half: float, chosen: torch.dtype
+    monkeypatch: pytest.MonkeyPatch,
+    out: StageOutput,
+    speeds: dict[torch.dtype, float],
+    half: float,
+    chosen: torch.dtype,
 ) -> None:
     speeds[torch.bfloat16] = half
-    assert Computing(ComputeConfig(), out).dtype(torch.device("cpu")) == chosen
+    steps = Steps(monkeypatch)
+    assert steps.dtype(Computing(ComputeConfig(), out)) == chosen
+    assert len(steps.learned) == (8 if half > 150 else 0)  # where products are slow, no step has to show it
     speeds[torch.bfloat16] = 300 - half  # another day, another measurement
-    assert Computing(ComputeConfig(), out).dtype(torch.device("cpu")) == chosen
-    assert Computing(ComputeConfig(dtype="bfloat16"), out).dtype(torch.device("cpu")) == torch.bfloat16
+    assert steps.dtype(Computing(ComputeConfig(), out)) == chosen
+    assert steps.dtype(Computing(ComputeConfig(dtype="bfloat16"), out)) == torch.bfloat16
+
+
+def test_fast_products_do_not_make_fast_steps(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, speeds: dict[torch.dtype, float]
+) -> None:
+    """Cores with hardware for bf16 may be ten times as fast at it, and the steps of a small model slower all the same;
+    on a GPU nobody doubts it, and a large model's fp32 step might not even fit."""
+    speeds[torch.bfloat16] = 1000
+
+    def ask(name: str, steps: Steps, **how: Any) -> torch.dtype:
+        return steps.dtype(Computing(ComputeConfig(), StageOutput(tmp_path / name, seed=0, threads=1)), **how)
+
+    assert ask("slower", Steps(monkeypatch, 1.0, 1.2)) == torch.float32
+    assert ask("as fast", Steps(monkeypatch, 1.0, 0.99)) == torch.float32
+    assert ask("faster", Steps(monkeypatch, 1.0, 0.9)) == torch.bfloat16
+    short = Steps(monkeypatch)
+    assert ask("short", short, times=50) == torch.float32 and not short.learned
+    assert ask("on a GPU", short, device="cuda") == torch.bfloat16 and not short.learned
+
+
+def test_trying_a_dtype_leaves_nothing_behind() -> None:
+    model = model_of(BIASED)
+    before = [one.detach().clone() for one in model.parameters()]
+    config = PretrainConfig(micro_batch=2, experts=ExpertsConfig(bias_rate=0.1), loss=LossConfig(keep=0.5))
+    state = torch.get_rng_state()
+    _tried(model, loader_of().batch(0), config, torch.bfloat16)
+    assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, model.parameters(), strict=True))
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_it_is_measured_with_the_threads_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,16 +152,19 @@ def test_it_is_measured_with_the_threads_of_the_run(tmp_path: Path, monkeypatch:
     seen = list[int]()
     monkeypatch.setattr(computing, "matmul_gflops", lambda dtype, device: seen.append(torch.get_num_threads()) or 1.0)
     try:
-        Computing(ComputeConfig(), StageOutput(tmp_path, seed=0, threads=threads + 1)).dtype(torch.device("cpu"))
+        here = Computing(ComputeConfig(), StageOutput(tmp_path, seed=0, threads=threads + 1))
+        Steps(monkeypatch).dtype(here)
         assert seen == [threads + 1] * 2
     finally:
         torch.set_num_threads(threads)
 
 
-def test_a_dtype_that_is_slow_on_one_rank_is_chosen_on_none(out: StageOutput, speeds: dict[torch.dtype, float]) -> None:
+def test_a_dtype_that_is_slow_on_one_rank_is_chosen_on_none(
+    monkeypatch: pytest.MonkeyPatch, out: StageOutput, speeds: dict[torch.dtype, float]
+) -> None:
     speeds[torch.bfloat16] = 1000
     slow_elsewhere = Computing(ComputeConfig(), out, agree=lambda here: True)
-    assert slow_elsewhere.dtype(torch.device("cpu")) == torch.float32
+    assert Steps(monkeypatch).dtype(slow_elsewhere) == torch.float32
 
 
 class Clock:
@@ -160,13 +218,15 @@ def test_a_run_that_must_give_the_same_bytes_computes_as_the_one_before(
     def ask(config: ComputeConfig, name: str) -> tuple[torch.dtype, bool, dict[str, float]]:
         model, here = model_of(), Computing(config, StageOutput(tmp_path / name, seed=0, threads=1))
         clock = Clock(monkeypatch, model, 1.0, compiled)
-        return here.dtype(torch.device("cpu")), here.compile(model, clock.learn, 10_000), here.metrics()
+        dtype = here.dtype(torch.device("cuda"), lambda dtype: None, 10_000)
+        return dtype, here.compile(model, clock.learn, 10_000), here.metrics()
 
     dtype, is_compiled, metrics = ask(ComputeConfig(), "first")
     assert metrics == {"product_bits": 8 * dtype.itemsize, "compiled": is_compiled, "compile_gain": 1 / compiled}
     speeds[torch.bfloat16], compiled = 300 - half, 1 / compiled  # another day, another measurement
     assert ask(ComputeConfig(), "else")[:2] != (dtype, is_compiled)
     assert ask(as_computed(ComputeConfig(), metrics), "again")[:2] == (dtype, is_compiled)
+    assert as_computed(ComputeConfig(), {**metrics, "product_bits": 8.0}).dtype == "float8"
     assert as_computed(ComputeConfig(), {"num_steps": 3.0}) == ComputeConfig()
 
 
@@ -204,3 +264,26 @@ def test_the_gain_of_compiling_is_measured_here() -> None:
     found = computing.compile_gain()
     assert found["gain"] == pytest.approx(found["eager_s"] / found["compiled_s"])
     assert found["compile_s"] > found["compiled_s"] > 0
+
+
+def test_float8_is_taken_where_it_is_asked_for_and_possible(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, out: StageOutput
+) -> None:
+    model, here = model_of(), Computing(ComputeConfig(dtype="float8"), out)
+    assert here.dtype(torch.device("cpu"), lambda dtype: None, 10_000) == torch.bfloat16  # of all other products
+    here.prepare(model)
+    assert sum(isinstance(one, Float8Linear) for one in model.modules()) == 2 * 7 - 2 * 2  # k and v have 8 numbers out
+    assert here.metrics()["product_bits"] == 8.0
+    plain, other = model_of(), Computing(ComputeConfig(dtype="bfloat16"), StageOutput(tmp_path / "b"))
+    other.dtype(torch.device("cpu"), lambda dtype: None, 10_000)
+    other.prepare(plain)
+    assert not any(isinstance(one, Float8Linear) for one in plain.modules())
+    divided = Computing(
+        ComputeConfig(dtype="float8"), StageOutput(tmp_path / "c", seed=0, threads=1, mesh=Mesh(tensor=2))
+    )
+    divided.dtype(torch.device("cpu"), lambda dtype: None, 10_000)
+    with pytest.raises(ConfigError, match="expected bfloat16 with mesh.tensor above 1, came float8"):
+        divided.prepare(model_of())
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    with pytest.raises(ConfigError, match="compute capability 8.9 for float8, came less"):
+        here.dtype(torch.device("cuda"), lambda dtype: None, 10_000)

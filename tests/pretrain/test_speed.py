@@ -27,7 +27,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(speed, "time", one)
     monkeypatch.setattr(speed, "_INTERVAL_S", 5.0)
     monkeypatch.setattr(speed, "_FEWEST_ROWS", 2)
-    monkeypatch.setattr(speed, "matmul_gflops", lambda dtype, device: 2.0)  # 2e9 a second
+    # 2e9 a second; in bf16 ten times that.
+    monkeypatch.setattr(speed, "matmul_gflops", lambda dtype, device: 2.0 if dtype == torch.float32 else 20.0)
     return one
 
 
@@ -49,6 +50,15 @@ def test_rates_and_mfu_by_hand(tmp_path: Path, clock: Clock) -> None:
     assert [row["useful_tokens_per_s"] for row in rows] == [212.5, 387.5]
     [panel] = out.panels
     assert panel["series"][0]["y"] == [250.0, 500.0] and "MFU 9%" in panel["title"]
+
+
+def test_mfu_is_beside_the_peak_of_the_products(tmp_path: Path, clock: Clock) -> None:
+    """Weights are fp32 whatever the products are."""
+    work = Work(flops_a_token=1e6, tokens_at=lambda step: 1000, dtype=torch.bfloat16)
+    measured = Speed(_model(), StageOutput(tmp_path), work, num_steps=1000)
+    clock.now += 4.0
+    measured.add(0, 900)
+    assert measured.now()["mfu"] == f"{1e9 / 4 / 20e9:.0%}"
 
 
 def test_a_small_run_measures_no_peak(tmp_path: Path, clock: Clock) -> None:
