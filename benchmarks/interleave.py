@@ -15,6 +15,8 @@ import torch
 from puna.base.doctor import matmul_gflops
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+_ANSWERS = {True: "yes", False: "NO", None: "other work"}
+"""Whether both did the same, as RESULTS.md says it."""
 
 
 def compare(ours: Callable[[], float], peer: Callable[[], float], runs: int, warm_up: int = 1) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def publish(rows: list[dict[str, Any]], quick: bool, device: str = "cpu") -> Non
         lines.append(
             f"| {r['bench']} | {r['case']} | {r['ours']:,.0f} | {r['peer']:,.0f} ({r['peer_name']}) | {r['unit']} "
             f"| {ratio} "
-            f"| {'yes' if r['same_result'] else 'NO'} | {r['peak_fraction']:.2f} |"
+            f"| {_ANSWERS[r['same_result']]} | {r['peak_fraction']:.2f} |"
         )
     with open(RESULTS, "a", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")

@@ -110,7 +110,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext, layer: in
     (18.5 against 20.2 ms at B16 T256 H4 K2 C32), than query heads folded into the time axis (20.1) and than
     products written out (21.9).
     """
-    q, k = q.to(v.dtype), k.to(v.dtype)  # where products are in bf16, RoPE was in fp32 nonetheless
     if context.pieces is not None:
         return _attend_pieces(q, k, v, context.pieces)
     if context.offsets is not None:

@@ -65,7 +65,8 @@ class _DividedLoss(torch.autograd.Function):
             ctx.weight_grad = torch.zeros_like(weight, dtype=wide)
         for start in range(0, len(targets), chunk_tokens):
             part = slice(start, start + chunk_tokens)
-            logits = F.linear(hidden[part], weight).to(wide)
+            products = F.linear(hidden[part], weight)
+            logits, dtype = products.to(wide), products.dtype
             rows = (targets[part] - first)[:, None]
             owned = ((rows >= 0) & (rows < len(weight))).to(wide)
             rows = rows.clamp(0, len(weight) - 1)  # a row of another rank's: any, times 0
@@ -74,10 +75,16 @@ class _DividedLoss(torch.autograd.Function):
             z_loss = z_loss + log_sum.square().sum()
             if grad:
                 # d/dlogits of (log_sum - logit + z log_sum^2) is p (1 + 2 z log_sum) - 1 at the target.
-                slope = logits.sub_(log_sum).exp_().mul_(1 + 2 * z_weight * log_sum)
+                slope = logits.sub_(log_sum).exp_()
+                if z_weight:
+                    slope.mul_(1 + 2 * z_weight * log_sum)
                 slope.scatter_add_(1, rows, -owned)
-                ctx.hidden_grad[part] = slope.to(weight.dtype) @ weight
-                ctx.weight_grad.addmm_(slope.T, hidden[part].to(wide))
+                slope, states = slope.to(dtype), hidden[part].to(dtype)
+                ctx.hidden_grad[part] = slope @ weight
+                if dtype == wide:
+                    ctx.weight_grad.addmm_(slope.T, states)
+                else:  # as in puna.pretrain.loss
+                    ctx.weight_grad.add_(slope.T @ states)
         ctx.dtype = weight.dtype
         ctx.mark_non_differentiable(loss, z_loss)
         return loss + z_weight * z_loss, loss, z_loss

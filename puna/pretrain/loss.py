@@ -97,13 +97,16 @@ class _ChunkedLoss(torch.autograd.Function):
             z_loss = z_loss + log_sum.square().sum()
             if grad:
                 # d/dlogits of (log_sum - logit + z log_sum^2) is p (1 + 2 z log_sum) - 1 at the target.
-                slope = logits.sub_(log_sum).exp_().mul_(1 + 2 * z_weight * log_sum)
+                slope = logits.sub_(log_sum).exp_()
+                if z_weight:
+                    slope.mul_(1 + 2 * z_weight * log_sum)
                 slope.scatter_add_(1, wanted, torch.full_like(log_sum, -1.0))
-                ctx.hidden_grad[part] = slope.to(weight.dtype) @ weight
+                slope, states = slope.to(dtype), hidden[part].to(dtype)
+                ctx.hidden_grad[part] = slope @ weight
                 if dtype == torch.float32:
-                    ctx.weight_grad.addmm_(slope.T, hidden[part])
+                    ctx.weight_grad.addmm_(slope.T, states)
                 else:  # in fp32 this one product would take a third of a step on a GPU
-                    ctx.weight_grad.add_(slope.to(dtype).T @ hidden[part].to(dtype))
+                    ctx.weight_grad.add_(slope.T @ states)
         ctx.dtype = weight.dtype
         ctx.mark_non_differentiable(loss, z_loss)
         return loss + z_weight * z_loss, loss, z_loss
