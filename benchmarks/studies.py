@@ -77,7 +77,8 @@ def main() -> None:
     asked = "" if options.study in BY_LOSS else "eval-"
     finished = [name for name in names if all((seed / f"{asked}{name}" / "manifest.json").exists() for seed in seeds)]
     if names[0] not in finished:
-        parser.error(f"expected {asked}{names[0]} of every seed in {options.run}; run the recipe to its end")
+        wanted = f"{names[0]} and eval-{names[0]}" if asked else names[0]
+        parser.error(f"expected {wanted} of every seed in {options.run}; run the recipe to its end")
     if missing := [name for name in names if name not in finished]:
         print(f"not finished on every seed, and left out: {', '.join(missing)}\n")
     arms = [_arm(name, seeds, bool(asked)) for name in finished]

@@ -1,11 +1,12 @@
 """Training steps (forward, backward, clip, AdamW) of our loop beside transformers and litgpt: same weights and data.
 
-python -m benchmarks.train [--case nano|S|M|packed|length|processes] [--data DIR] [--quick] [--json]
+python -m benchmarks.train [--case nano|S|M|packed|length|processes] [--data DIR] [--dtype bfloat16] [--quick] [--json]
 
 fp32 on all cores, in turns; ours with compiled layers, and eager beside it. Peers run in processes of their own, each
 as its users run it: eager and through torch.compile (compiling is not timed), whole batches at once. `--allocator`:
-and once more with the allocator's settings that our loop makes and they do not. `--quick`: eager peers, fewer and
-shorter turns, nothing recorded.
+and once more with the allocator's settings that our loop makes and they do not. `--dtype bfloat16`: products of the
+shapes in bf16 for all, where cores have hardware for it. `--quick`: eager peers, fewer and shorter turns, nothing
+recorded.
 """
 
 import argparse
@@ -17,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.interleave import compare_all, peak_gflops, publish
 from benchmarks.peer import skip
@@ -58,6 +61,7 @@ def main() -> None:
     parser.add_argument("--case", choices=[*CASES, "packed", "length", "processes"], help="one case only")
     parser.add_argument("--data", type=Path, default=default, help="texts for packed and length ($PUNA_SHARED_DATA)")
     parser.add_argument("--allocator", action="store_true", help="peers with our allocator's settings too")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="of nano, S and M, for all")
     parser.add_argument("--quick", action="store_true", help="at most a minute a case, nothing recorded")
     parser.add_argument("--json", action="store_true", help="JSON lines (always printed)")
     options = parser.parse_args()
@@ -72,30 +76,35 @@ def main() -> None:
         if name in ("packed", "length") and not options.data.is_dir():
             skip(FileNotFoundError(f"{name}: expected texts at {options.data}; give --data"))
             continue
-        found = others[name]() if name in others else beside_peers(name, options.quick, options.allocator)
+        dtype = getattr(torch, options.dtype)
+        found = others[name]() if name in others else beside_peers(name, options.quick, options.allocator, dtype)
         publish(found, options.quick)
 
 
-def beside_peers(name: str, quick: bool, allocator: bool) -> list[dict[str, Any]]:
+def beside_peers(name: str, quick: bool, allocator: bool, dtype: torch.dtype = torch.float32) -> list[dict[str, Any]]:
     """Our steps of a case beside those of every peer that is installed: a row for each."""
     case = CASES[name]
     model, batches = Llama(case.shape), drawn(case.shape, case.rows, case.tokens, count=20)
     ways = [(compiled, own) for own in (False, True)[: 1 + allocator] for compiled in (False, True)[: 2 - quick]]
-    kinds = [Kind(peer, *way) for way in ways for peer in ("transformers", "litgpt")]
+    half = dtype == torch.bfloat16
+    kinds = [Kind(peer, *way, half) for way in ways for peer in ("transformers", "litgpt")]
     turns, steps = (2, max(1, case.steps // 3)) if quick else (TURNS, case.steps)
     peaks: list[float] = []
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as open_peers:
         peers = started(kinds, model, Path(folder), open_peers)
         write_batches(batches, Path(folder) / "batches")
-        ours, eager = (Ours(model, batches, case.micro_batch, compiled) for compiled in (True, False))
+        ours, eager = (Ours(model, batches, case.micro_batch, compiled, dtype) for compiled in (True, False))
         trainers: dict[str, Ours | Theirs] = {"ours, eager": eager, **peers}
         works = {kind: (lambda trainer=trainer: trainer.train(steps)) for kind, trainer in trainers.items()}
         for peer in peers.values():
             peer.read(Path(folder) / "batches")
-        found = compare_all(lambda: ours.train(steps), works, turns, after_turn=lambda: peaks.append(peak_gflops()))
+        found = compare_all(
+            lambda: ours.train(steps), works, turns, after_turn=lambda: peaks.append(peak_gflops(dtype))
+        )
     share = flops_per_token(case.shape, case.tokens) / 1e9 / statistics.median(peaks)
+    title, limit = (f"{name} bfloat16", 1e-2) if half else (name, 1e-3)
     return [
-        row(name, peer, rates, agree(ours.losses, trainers[peer].losses), share * rates["ours"])
+        row(title, peer, rates, agree(ours.losses, trainers[peer].losses, limit), share * rates["ours"])
         for peer, rates in found.items()
     ]
 

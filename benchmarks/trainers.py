@@ -34,17 +34,24 @@ PYTHON = {"transformers": Path(sys.executable)}
 class Ours:
     """Our training step, over `batches` in turn and without end, on a copy of `model`. `losses`: of every step so far.
 
-    compiled: layers through torch.compile, if there is a C++ compiler.
+    compiled: layers through torch.compile, if there is a C++ compiler; dtype: of the products.
     """
 
-    def __init__(self, model: Llama, batches: list[Batch], micro_batch: int, compiled: bool = True) -> None:
+    def __init__(
+        self,
+        model: Llama,
+        batches: list[Batch],
+        micro_batch: int,
+        compiled: bool = True,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         model = copy.deepcopy(model)
         if compiled and has_compiler():
             compile_layers(model)
         self.model, self._batches = model, itertools.cycle(batches)
         self._config = LoopConfig(micro_batch=micro_batch)
         self._optimizer = Optimizer(model, self._config)
-        self._backward = pretraining(micro_batch, LossConfig(), ExpertsConfig())
+        self._backward = pretraining(micro_batch, LossConfig(), ExpertsConfig(), dtype=dtype)
         self.losses: list[float] = []
 
     def train(self, steps: int) -> float:
@@ -59,11 +66,12 @@ class Ours:
 
 @dataclass(frozen=True)
 class Kind:
-    """Which peer, and how: through torch.compile, with glibc's thresholds raised as ours."""
+    """Which peer, and how: through torch.compile, with glibc's thresholds raised as ours, with products in bfloat16."""
 
     peer: str
     compiled: bool = False
     allocator: bool = False
+    half: bool = False
 
     def __str__(self) -> str:
         return " ".join([self.peer, *["compiled"] * self.compiled, *["with our allocator"] * self.allocator])
@@ -75,7 +83,8 @@ class Theirs:
     def __init__(self, kind: Kind, folder: Path, threads: int) -> None:
         self._peer = Peer(kind.peer, PYTHON.get(kind.peer))
         self._peer.ask("prepare", threads=threads, allocator=kind.allocator)
-        self._peer.ask("load", **torch.load(folder / "shape"), weights=str(folder / "weights"), compiled=kind.compiled)
+        how = {"compiled": kind.compiled, "half": kind.half}
+        self._peer.ask("load", **torch.load(folder / "shape"), weights=str(folder / "weights"), **how)
         self.losses: list[float] = []
 
     def read(self, batches: Path) -> "Theirs":
@@ -136,10 +145,10 @@ def row(
     return {**names, **found, "same_result": same, "peak_fraction": share}
 
 
-def agree(ours: list[float], theirs: list[float]) -> bool:
-    """Whether losses of the same steps are the same: to 1e-3, relative, of the first ones that both have."""
+def agree(ours: list[float], theirs: list[float], limit: float = 1e-3) -> bool:
+    """Whether losses of the same steps are the same: to `limit`, relative, of the first ones that both have."""
     pairs: Iterator[tuple[float, float]] = zip(ours[:_COMPARED], theirs[:_COMPARED])
-    return all(abs(a - b) <= 1e-3 * abs(b) for a, b in pairs) and bool(ours and theirs)
+    return all(abs(a - b) <= limit * abs(b) for a, b in pairs) and bool(ours and theirs)
 
 
 _COMPARED = 20

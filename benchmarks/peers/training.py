@@ -36,10 +36,17 @@ class Training:
             libc.mallopt(-1, (1 << 31) - 1)
         return torch.get_num_threads()
 
-    def load(self, shape: dict[str, Any], weights: str, compiled: bool) -> int:
-        """Make the model; its number of parameters."""
+    def load(self, shape: dict[str, Any], weights: str, compiled: bool, half: bool = False) -> int:
+        """Make the model, with products in bfloat16 if `half`; its number of parameters."""
         self._model, loss = self._build(shape, torch.load(weights))
-        self._loss = torch.compile(loss) if compiled else loss
+        run = torch.compile(loss) if compiled else loss
+
+        def in_dtype(*batch: Tensor | None) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                found: Tensor = run(*batch)
+            return found
+
+        self._loss = in_dtype
         parameters = list(self._model.parameters())
         groups = [
             {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": 0.1},

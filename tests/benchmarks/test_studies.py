@@ -90,6 +90,22 @@ def test_an_arm_that_is_not_finished_on_every_seed_is_named_and_left_out(
     assert "expected filtered and eval-filtered of every seed" in capsys.readouterr().err
 
 
+def test_arms_that_nothing_evaluates_are_told_apart_by_their_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, (bf16, float8) in enumerate([(2.0, 2.1), (2.2, 2.2), (2.1, 2.3)]):
+        for name, loss in (("bf16", bf16), ("float8", float8)):
+            metrics = {**METRICS, "validation_loss": loss}
+            _write(tmp_path / f"seed-{number}" / name, {"seconds": 10.0, "metrics": metrics, "config": CONFIG})
+    monkeypatch.setattr(sys, "argv", ["studies", "float8-real", str(tmp_path), "--out", str(tmp_path / "figures")])
+    studies.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("3 seeds; nats a token of held-back rows")
+    (row,) = [line for line in lines if line.startswith("| float8")]
+    assert "2.100, 2.200, 2.300" in row and f"+0.100 ({0.1 - 4.303 * 0.1 / 3**0.5:+.3f}" in row
+    assert "float8 less bf16" in (tmp_path / "figures/float8-real.svg").read_text()
+
+
 def test_a_run_without_seeds_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,22 @@ def test_a_peer_takes_the_steps_that_we_take(worker: ModuleType, tmp_path: Path)
     assert ours.losses[3] < ours.losses[0] - 0.01  # batch 0 again, and it was learned from
 
 
+def test_a_peer_computes_in_bf16_as_we_do(worker: ModuleType, tmp_path: Path) -> None:
+    model, batches = Llama(SHAPE, seed=1), trainers.drawn(SHAPE, rows=4, tokens=8, count=3)
+    trainers.write_model(model, tmp_path)
+    trainers.write_batches(batches, tmp_path / "batches")
+    found = list[list[float]]()
+    for half in (False, True):
+        theirs = worker.training.Training(worker.build)
+        theirs.load(**torch.load(tmp_path / "shape"), weights=str(tmp_path / "weights"), compiled=False, half=half)
+        theirs.batches(str(tmp_path / "batches"))
+        found.append(theirs.train(3)["losses"])
+    assert found[0] != found[1] and found[1] == pytest.approx(found[0], rel=1e-2)
+    ours = trainers.Ours(model, batches, micro_batch=2, compiled=False, dtype=torch.bfloat16)
+    ours.train(3)
+    assert ours.losses != found[0] and trainers.agree(ours.losses, found[1], 1e-2)
+
+
 def test_other_losses_do_not_agree() -> None:
     assert trainers.agree([2.0, 1.5], [2.001, 1.5, 1.0])
     assert not trainers.agree([2.0, 1.5], [2.0, 1.503])
