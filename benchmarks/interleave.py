@@ -15,7 +15,7 @@ import torch
 from puna.base.doctor import matmul_gflops
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-_ANSWERS = {True: "yes", False: "NO", None: "other work"}
+_ANSWERS = {True: "yes", False: "NO", None: "not compared"}
 """Whether both did the same, as RESULTS.md says it."""
 
 

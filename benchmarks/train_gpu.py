@@ -8,6 +8,7 @@ peer is a plain loop as its users write it. In turns on the same card, two model
 """
 
 import argparse
+import functools
 import itertools
 import os
 import statistics
@@ -23,7 +24,7 @@ from benchmarks.interleave import compare_all, peak_gflops, publish
 from benchmarks.trainers import LR, agree, drawn
 from puna.base.config import Mesh
 from puna.model import Llama, LlamaConfig, attention
-from puna.model.attention import AttentionContext, attend
+from puna.model.attention import AttentionContext, attend, document_mask
 from puna.model.compiled import compile_layers, uncompile_layers
 from puna.model.convert.huggingface import huggingface_name
 from puna.model.float8 import Float8Linear, use_float8
@@ -122,6 +123,15 @@ class Theirs:
         logits = self.model(input_ids=tokens, use_cache=False).logits
         return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
+    def asked(self, batch: Batch, compiled: bool) -> float:
+        """The loss of the first micro-batch, without learning from it."""
+        part = batch.split(self.micro_batch)[0].to(GPU)
+        with torch.autocast(GPU.type, torch.bfloat16):
+            loss = (self._compiled if compiled else self._loss)(part.tokens, part.targets)
+        loss.backward()
+        self.model.zero_grad(set_to_none=True)
+        return loss.item()
+
     def train(self, compiled: bool) -> float:
         """As `Ours.train`."""
         loss, learned = self._compiled if compiled else self._loss, 0
@@ -158,9 +168,11 @@ def steps(quick: bool) -> list[dict[str, Any]]:
     for name, way in ways.items():
         ours.choose(*way)
         same[name] = _near(ours.asked(batches[0]), expected, limit=0.05 if way[1] else 0.01)
+    eager, compiled = (theirs.asked(batches[0], way) for way in (False, True))
     _chosen(ours, True)()
     theirs.train(False)
-    same["transformers"] = same["transformers compiled"] = agree(ours.losses, theirs.losses)
+    same["transformers"] = agree(ours.losses, theirs.losses)
+    same["transformers compiled"] = same["transformers"] and abs(compiled / eager - 1) <= 1e-3
     return _beside("1B", tokens, _chosen(ours, True), works, quick, same)
 
 
@@ -242,10 +254,12 @@ def sharded(quick: bool) -> list[dict[str, Any]]:
 
 
 def attention_of_documents(quick: bool) -> list[dict[str, Any]]:
-    """Attention alone, forward and back, of packed documents: our kernel of lengths beside a mask and FlexAttention."""
+    """Attention alone, forward and back, of packed documents: our kernel of lengths beside a mask and FlexAttention;
+    what a model makes once for all its layers is made before."""
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-    flex, found = torch.compile(flex_attention, dynamic=False), []
+    flex, make_mask = torch.compile(flex_attention, dynamic=False), torch.compile(create_block_mask, dynamic=False)
+    found = []
     for tokens, count in ((2048, 16), (8192, 4), (32_768, 1)):
         [batch] = drawn(SHAPE, count, tokens, count=1)
         documents = _packed(batch, mean=600).documents.to(GPU)
@@ -255,29 +269,30 @@ def attention_of_documents(quick: bool) -> list[dict[str, Any]]:
         ]
         slope = torch.randn(count, tokens, SHAPE.heads, SHAPE.head_dim, device=GPU, dtype=torch.bfloat16)
 
-        def ours(qkv: Any = qkv, slope: Any = slope, documents: Any = documents) -> Tensor:
-            with torch.autocast("cuda", torch.bfloat16):
-                context = AttentionContext.of(documents, documents, documents, None)
-            assert context.mask is None or _IS_MASKED
+        with torch.autocast("cuda", torch.bfloat16):
+            context = AttentionContext.of(documents, documents, documents, None)
+        assert context.offsets is not None
+
+        def ours(qkv: Any = qkv, slope: Any = slope, context: AttentionContext = context) -> Tensor:
             out = attend(*qkv, context, 0)
             out.backward(slope)
             return out
 
-        def by_mask(ours: Callable[[], Tensor] = ours) -> Tensor:
-            with _masked():
-                return ours()
+        def seen(b: Tensor, h: Tensor, q: Tensor, k: Tensor, documents: Any = documents) -> Tensor:
+            return (q >= k) & (documents[b, q] == documents[b, k])
 
-        def by_flex(qkv: Any = qkv, slope: Any = slope, documents: Any = documents, tokens: int = tokens) -> Tensor:
-            def seen(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-                return (q >= k) & (documents[b, q] == documents[b, k])
+        block_mask = make_mask(seen, count, None, tokens, tokens, device="cuda")
 
-            mask = create_block_mask(seen, len(documents), None, tokens, tokens, device="cuda")
+        def by_flex(qkv: Any = qkv, slope: Any = slope, block_mask: Any = block_mask) -> Tensor:
             q, k, v = (one.transpose(1, 2) for one in qkv)
-            out = flex(q, k, v, block_mask=mask, enable_gqa=True).transpose(1, 2)  # type: ignore[union-attr]
+            out: Tensor = flex(q, k, v, block_mask=block_mask, enable_gqa=True).transpose(1, 2)  # type: ignore[union-attr]
             out.backward(slope)
             return out
 
-        works = {"FlexAttention": by_flex, **({"mask": by_mask} if tokens < 32_768 else {})}
+        works = {"FlexAttention": by_flex}
+        if tokens < 32_768:
+            masked = AttentionContext(documents, documents, None, document_mask(documents))
+            works["mask"] = functools.partial(ours, context=masked)
         expected = ours()
         same = {name: _relative(expected, work()) < 1e-2 for name, work in works.items()}
         timed = {name: _timed(work, documents.numel()) for name, work in works.items()}
@@ -330,18 +345,14 @@ def _beside(
     ]
 
 
-_IS_MASKED = False
-
-
 @contextmanager
 def _masked() -> Iterator[None]:
     """Documents under a mask, as if torch had no kernel of lengths."""
-    global _IS_MASKED
-    before, attention._has_kernel_of_lengths, _IS_MASKED = attention._has_kernel_of_lengths, lambda device: False, True
+    before, attention._has_kernel_of_lengths = attention._has_kernel_of_lengths, lambda device: False
     try:
         yield
     finally:
-        attention._has_kernel_of_lengths, _IS_MASKED = before, False
+        attention._has_kernel_of_lengths = before
 
 
 def _packed(batch: Batch, mean: int) -> Batch:

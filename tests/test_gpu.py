@@ -99,6 +99,23 @@ def test_gradients_are_those_of_cores(chunk_tokens: int) -> None:
     assert relative(half, plain) < 2e-2 and half_loss == pytest.approx(loss, rel=1e-3)
 
 
+def test_what_flows_between_layers_is_bf16() -> None:
+    """Norms too, which autocast on GPUs would compute in fp32."""
+    model = Llama(SHAPE).to(GPU)
+    with torch.autocast("cuda", torch.bfloat16):
+        hidden = model.hidden(BATCH.tokens.to(GPU), BATCH.positions.to(GPU), BATCH.documents.to(GPU))
+        assert hidden.dtype == model.layers[0].attention_norm(hidden).dtype == torch.bfloat16
+
+
+def test_heads_that_the_kernel_does_not_take_stay_under_the_mask() -> None:
+    documents = BATCH.documents.to(GPU)
+    with torch.autocast("cuda", torch.bfloat16):
+        context = AttentionContext.of(documents, documents, documents, None)
+        q, k, v = (torch.randn(*documents.shape, n, 12, device=GPU, dtype=torch.bfloat16) for n in (4, 2, 2))
+        masked = AttentionContext(documents, documents, None, document_mask(documents))
+        torch.testing.assert_close(attend(q, k, v, context, 0), attend(q, k, v, masked, 0))
+
+
 def test_compiled_and_8_bits_are_near() -> None:
     plain, loss = gradients(Llama(SHAPE), torch.float32)
     model = Llama(SHAPE).to(GPU)
@@ -120,12 +137,15 @@ def weights(model: Llama) -> Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()]).cpu()
 
 
-def learned(folder: Path, steps: int, until: int | None = None) -> Tensor:
-    """Weights after so many steps on the GPU; `until`: stopped there, as a checkpoint is written."""
+def learned(folder: Path, steps: int, until: int | None = None) -> tuple[Tensor, list[int]]:
+    """Weights after so many steps on the GPU, and which steps were asked for; `until`: stopped there."""
     model, out = Llama(SHAPE).to(GPU), StageOutput(folder)
     backward = pretraining(2, LossConfig(), ExpertsConfig(), dtype=torch.bfloat16)
 
+    asked = list[int]()
+
     def batch_at(step: int) -> Batch:
+        asked.append(step)
         if until is not None and step == until:
             raise KeyboardInterrupt
         return BATCH
@@ -134,17 +154,18 @@ def learned(folder: Path, steps: int, until: int | None = None) -> Tensor:
         train(model, batch_at, steps, LoopConfig(micro_batch=2, checkpoint_every_steps=4), out, backward)
     except KeyboardInterrupt:
         assert until is not None
-    return weights(model)
+    return weights(model), asked
 
 
 def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
     """To the bit if the flash kernel's backward pass adds up in one order, which torch can be asked for."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        whole, again = learned(tmp_path / "a", 12), learned(tmp_path / "b", 12)
+        (whole, _), (again, _) = learned(tmp_path / "a", 12), learned(tmp_path / "b", 12)
         assert torch.equal(whole, again)
         learned(tmp_path / "c", 12, until=9)
-        assert torch.equal(learned(tmp_path / "c", 12), whole)
+        resumed, asked = learned(tmp_path / "c", 12)
+        assert torch.equal(resumed, whole) and asked == [8, 9, 10, 11]
     finally:
         torch.use_deterministic_algorithms(False)
 

@@ -112,19 +112,23 @@ def attend(q: Tensor, k: Tensor, v: Tensor, context: AttentionContext, layer: in
     """
     if context.pieces is not None:
         return _attend_pieces(q, k, v, context.pieces)
-    if context.offsets is not None:
+    if context.offsets is not None and q.shape[3] % 8 == 0 and q.shape[3] <= 256:  # what the kernel takes
         return _attend_offsets(q, k, v, context.offsets)
-    if context.cache is None and context.mask is None:
+    mask = context.mask
+    if context.offsets is not None:
+        assert context.documents is not None
+        mask = document_mask(context.documents)
+    if context.cache is None and mask is None:
         return _causal(q, k, v)
     if context.cache is not None:
         keys, values = context.cache.update(layer, k, v)
     else:
         keys, values = k.transpose(1, 2), v.transpose(1, 2)
     if context.spans:
-        assert context.mask is not None
-        return _attend_spans(q.transpose(1, 2), keys, values, context.mask, context.spans).transpose(1, 2)
+        assert mask is not None
+        return _attend_spans(q.transpose(1, 2), keys, values, mask, context.spans).transpose(1, 2)
     out = F.scaled_dot_product_attention(
-        q.transpose(1, 2), keys, values, attn_mask=context.mask, is_causal=context.mask is None, enable_gqa=True
+        q.transpose(1, 2), keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=True
     )
     return out.transpose(1, 2)
 

@@ -156,8 +156,11 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        # In the dtype of `x`, or torch has no fused kernel for it.
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+        if not torch.is_autocast_enabled(x.device.type):
+            return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        # All in the dtype of `x`: torch has no fused kernel for two, and autocast on GPUs would go over to fp32.
+        with torch.autocast(x.device.type, enabled=False):
+            return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
 def _in_compute_dtype(x: Tensor) -> Tensor:

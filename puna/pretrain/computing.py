@@ -73,16 +73,15 @@ class Computing:
             name = self._known["dtype"]
         if name == "float8" and not has_float8(device):
             raise ConfigError("dtype: expected a GPU of compute capability 8.9 for float8, came less; take bfloat16")
+        if name == "float8" and self._out.mesh.tensor > 1:
+            raise ConfigError("dtype: expected bfloat16 with mesh.tensor above 1, came float8")
         self._used["product_bits"] = _BITS[name]
         return _DTYPES.get(name, torch.bfloat16)
 
     def prepare(self, model: Llama) -> None:
-        """Give the model products in 8 bits if they are asked for. Raises ConfigError if it cannot have them."""
-        if self._used["product_bits"] != _BITS["float8"]:
-            return
-        if self._out.mesh.tensor > 1:
-            raise ConfigError("dtype: expected bfloat16 with mesh.tensor above 1, came float8")
-        use_float8(model)
+        """Give the model products in 8 bits if they are asked for. Raises ConfigError if it has none that fit."""
+        if self._used["product_bits"] == _BITS["float8"] and not use_float8(model):
+            raise ConfigError("dtype: expected widths that are multiples of 16 for float8, came none; take bfloat16")
 
     def compile(self, model: Llama, learn: Callable[[], object], times: float) -> bool:
         """Compile the layers of `model` if that is asked for or pays; whether they are.

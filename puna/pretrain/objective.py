@@ -34,7 +34,8 @@ def pretraining(
         assert isinstance(model, Llama)
         batch = batch.to(model.output_weight.device)
         if reference is not None:
-            batch = selected(model, reference, batch, loss.keep, micro_batch, loss.chunk_tokens)
+            with computed_in(dtype, batch.tokens.device):
+                batch = selected(model, reference, batch, loss.keep, micro_batch, loss.chunk_tokens)
         if model.config.num_experts == 1:
             return language_modelling(micro_batch, dense_loss(loss, dtype))(model, batch)
         load = ExpertLoad()

@@ -204,8 +204,9 @@ def _learn_together(
             world.own(range(size))
         computing = Computing(config, out, lambda here: agreed(here, world.device))
         parts = loader.learned(world.own(steps.at(0))).split(config.micro_batch)
-        times, whole = len(parts) * steps.num_rows / len(steps.at(0)), functools.cache(lambda: Llama(shape))
-        dtype = computing.dtype(world.device, lambda dtype: _tried(whole(), parts[0], config, dtype), times)
+        times, trial = len(parts) * steps.num_rows / len(steps.at(0)), _small(shape)
+        dtype = computing.dtype(world.device, lambda dtype: _tried(trial(), parts[0], config, dtype), times)
+        trial.cache_clear()
         settings = (config.row_tokens, config.micro_batch, config.loss, config.experts, dtype)
         divided = Divided(shape, world, first, *settings)
         computing.prepare(divided.model)
@@ -230,6 +231,11 @@ def _learn_together(
     model = Llama(shape)
     Checkpoints(out.state, alone=True).load({"model": dict(model.named_parameters())})
     return model, log
+
+
+def _small(shape: LlamaConfig) -> "functools._lru_cache_wrapper[Llama]":
+    """Makes a model of two of the layers, once: no rank has room for all of them."""
+    return functools.cache(lambda: Llama(replace(shape, layers=min(2, shape.layers))))
 
 
 def _tried(model: Llama, part: Batch, config: PretrainConfig, dtype: torch.dtype) -> None:

@@ -212,12 +212,14 @@ def _logits(config: LlamaConfig, split: Split, tokens: float, dtype: str, chunk_
     """Bytes at the loss, or a moment later with the gradient of the output matrix.
 
     Log-probabilities and two gradients in fp32, beside the logits themselves in another dtype. In chunks: three of
-    these, the gradient of the output matrix in fp32, and the learned states with their gradient.
+    these, the gradient of the output matrix in fp32 and in another dtype a chunk's part of it, and the learned states
+    with their gradient.
     """
     vocabulary, size = config.vocab_size / split.tensor, dtype_bytes(dtype)
     if chunk_tokens:
         states = 2 * size * tokens * config.dim
-        return 12 * min(chunk_tokens, tokens) * vocabulary + states + 4 * vocabulary * config.dim
+        part = 0 if dtype == "fp32" else size
+        return 12 * min(chunk_tokens, tokens) * vocabulary + states + (4 + part) * vocabulary * config.dim
     at_loss = (12 if dtype == "fp32" else 12 + size) * tokens
     return vocabulary * max(at_loss, size * (tokens + config.dim))
 

@@ -87,13 +87,27 @@ def test_gradients_are_near_those_in_bf16(compiled: bool) -> None:
 def test_nothing_changes_where_nothing_is_learned_or_sizes_do_not_fit() -> None:
     plain, eight = Llama(SHAPE), Llama(SHAPE)
     use_float8(eight)
-    tokens = torch.arange(30).view(2, 15)
+    tokens = torch.arange(32).view(2, 16)
     with torch.no_grad():
         assert torch.equal(plain(tokens), eight(tokens))
-    assert torch.equal(plain(tokens), eight(tokens))  # 30 tokens are no multiple of 16
     assert list(plain.state_dict()) == list(eight.state_dict())
     odd = Llama(dataclasses.replace(SHAPE, ffn_dim=72))
     assert use_float8(odd) == 2 * 4  # the attention's alone
+
+
+@pytest.mark.parametrize("count", [1, 15, 17, 40])
+def test_any_number_of_tokens_is_filled_up(count: int) -> None:
+    """With zeros, which change no scale and no sum."""
+    torch.manual_seed(0)
+    one, x = linear(16, 32), torch.randn(48, 16)
+    outs = [one(part.requires_grad_()) for part in (x[:count].clone(), x[:count].clone().repeat(16, 1))]
+    torch.testing.assert_close(outs[0], outs[1][:count], rtol=0, atol=1e-6)
+    outs[0].sum().backward()
+    assert one.weight.grad is not None
+    alone = one.weight.grad.clone()
+    one.weight.grad = None
+    (outs[1].sum() / 16).backward()
+    torch.testing.assert_close(alone, one.weight.grad, rtol=1e-4, atol=1e-5)
 
 
 def test_experts_learn_in_8_bits_and_their_router_does_not() -> None:
@@ -101,6 +115,10 @@ def test_experts_learn_in_8_bits_and_their_router_does_not() -> None:
     assert use_float8(model) == 2 * (4 + 4 * 3)
     names = [name for name, one in model.named_modules() if isinstance(one, Float8Linear)]
     assert not any("router" in name for name in names)
+    plain = Llama(model.config)
+    tokens = torch.tensor([[3, 3, 3, 3]])  # some expert gets none of them, and no expert gets sixteen
+    (found, loss8), (expected, loss) = learned(model, tokens), learned(plain, tokens)
+    assert torch.cosine_similarity(expected, found, dim=0) > 0.98 and loss8 == pytest.approx(loss, rel=2e-2)
 
 
 def test_what_is_no_number_stays_none() -> None:

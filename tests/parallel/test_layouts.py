@@ -11,6 +11,7 @@ from torch import Tensor
 from puna.base.config import Mesh
 from puna.model import Llama, LlamaConfig
 from puna.model.compiled import compile_layers
+from puna.model.float8 import use_float8
 from puna.parallel.mesh import World
 from puna.pretrain.computing import has_compiler
 from puna.pretrain.divided import Divided
@@ -47,12 +48,19 @@ def batch_of(seed: int = 0) -> Batch:
 
 
 def divided(
-    config: LlamaConfig, sizes: Mesh, experts: ExpertsConfig, dtype: torch.dtype = torch.float32, compiled: bool = False
+    config: LlamaConfig,
+    sizes: Mesh,
+    experts: ExpertsConfig,
+    dtype: torch.dtype = torch.float32,
+    compiled: bool = False,
+    eight: bool = False,
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """On one rank of many: what a step measured, with the norm of the gradient, and every gradient."""
     world = _world(sizes.model_dump_json())
     settings = (T, MICRO, LossConfig(z_weight=1e-3), experts, dtype)
     model = Divided(config, world, Llama(config).named_parameters(), *settings)
+    if eight:
+        assert use_float8(model.model)
     if compiled:
         compile_layers(model.model)
     batch = batch_of()
@@ -191,6 +199,18 @@ def test_a_layout_in_bf16_is_near_one_process_in_fp32(ranks: Callable[[int], Ran
         for name, grad in grads.items():
             assert came[name].dtype == torch.float32
             assert (came[name] - grad).norm() <= 3e-2 * grad.norm(), name
+
+
+@pytest.mark.parametrize("layout", ["data 2", "context 2", "pipeline 2", "experts 2"])
+def test_a_layout_in_8_bits_is_near_one_process_in_fp32(ranks: Callable[[int], Ranks], layout: str) -> None:
+    """Each rank has scales of its own tokens, so near is all it can be; ffn_dim of 32, or no matrix there would fit."""
+    config = config_of(ffn_dim=32, **({"num_experts": 4, "experts_per_token": 2} if "experts" in layout else {}))
+    expected, grads = alone(config, ExpertsConfig())
+    for row, came in ranks(2).call(divided, config, mesh_of(layout), ExpertsConfig(), torch.bfloat16, False, True):
+        assert row["loss"] == pytest.approx(expected["loss"], rel=5e-3) and row["loss"] != expected["loss"]
+        assert came.keys() == grads.keys()
+        whole, exact = (torch.cat([one[name].flatten() for name in grads]) for one in (came, grads))
+        assert torch.cosine_similarity(whole, exact, dim=0) > 0.98
 
 
 @pytest.mark.long

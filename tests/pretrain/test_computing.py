@@ -203,6 +203,20 @@ def test_a_dtype_that_is_slow_on_one_rank_is_chosen_on_none(
     assert Steps(monkeypatch).dtype(slow_elsewhere) == torch.float32
 
 
+def test_steps_that_are_slow_in_bf16_on_one_rank_are_taken_in_fp32_on_all(
+    monkeypatch: pytest.MonkeyPatch, out: StageOutput, speeds: dict[torch.dtype, float]
+) -> None:
+    speeds[torch.bfloat16] = 1000
+    asked = list[bool]()
+
+    def agree(here: bool) -> bool:
+        asked.append(here)
+        return here or len(asked) == 4  # of the state, the products, the run's length and the steps: the last one
+
+    assert Steps(monkeypatch).dtype(Computing(ComputeConfig(), out, agree)) == torch.float32
+    assert asked == [True, False, False, False]
+
+
 class Clock:
     """A micro-batch takes `eager` seconds, or `compiled` ones after `compile_layers`."""
 
@@ -314,12 +328,12 @@ def test_float8_is_taken_where_it_is_asked_for_and_possible(
     other.dtype(torch.device("cpu"), lambda dtype: None, 10_000)
     other.prepare(plain)
     assert not any(isinstance(one, Float8Linear) for one in plain.modules())
-    divided = Computing(
-        ComputeConfig(dtype="float8"), StageOutput(tmp_path / "c", seed=0, threads=1, mesh=Mesh(tensor=2))
-    )
-    divided.dtype(torch.device("cpu"), lambda dtype: None, 10_000)
+    divided = StageOutput(tmp_path / "c", seed=0, threads=1, mesh=Mesh(tensor=2))
     with pytest.raises(ConfigError, match="expected bfloat16 with mesh.tensor above 1, came float8"):
-        divided.prepare(model_of())
+        Computing(ComputeConfig(dtype="float8"), divided).dtype(torch.device("cpu"), lambda dtype: None, 10_000)
+    odd = model_of(dataclasses.replace(DENSE, dim=24, ffn_dim=40))
+    with pytest.raises(ConfigError, match="expected widths that are multiples of 16 for float8, came none"):
+        here.prepare(odd)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     with pytest.raises(ConfigError, match="compute capability 8.9 for float8, came less"):
         here.dtype(torch.device("cuda"), lambda dtype: None, 10_000)
