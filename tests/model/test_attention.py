@@ -79,6 +79,26 @@ def test_rows_of_one_document_each_are_computed_together_without_a_mask(rows):
     assert context.mask is not None
 
 
+@pytest.mark.parametrize("kv_heads", [2, 8])
+def test_the_kernel_of_lengths_is_called_as_this_torch_wants_it(kv_heads):
+    """Without numbers, on the meta device; what it computes is shown on a GPU (tests/test_gpu.py)."""
+    shapes = ((2, 16, heads, 32) for heads in (8, kv_heads, kv_heads))
+    q, k, v = (torch.empty(shape, device="meta", dtype=torch.bfloat16, requires_grad=True) for shape in shapes)
+    documents, offsets = (torch.empty(size, device="meta", dtype=torch.int32) for size in ((2, 16), (4,)))
+    out = attend(q, k, v, AttentionContext(documents, documents, None, None, offsets=offsets), 0)
+    out.sum().backward()
+    assert out.shape == q.shape and k.grad.shape == v.grad.shape == k.shape
+
+
+def test_heads_that_the_kernel_of_lengths_does_not_take_are_masked():
+    documents = torch.tensor([[0, 0, 0, 1, 1, 1]])
+    q, k, v = (torch.randn(1, 6, heads, 12) for heads in (4, 2, 2))
+    offsets = torch.tensor([0, 3, 6], dtype=torch.int32)
+    found = attend(q, k, v, AttentionContext(documents, documents, None, None, offsets=offsets), 0)
+    masked = AttentionContext(documents, documents, None, document_mask(documents))
+    torch.testing.assert_close(found, attend(q, k, v, masked, 0), rtol=0, atol=0)
+
+
 def test_documents_and_a_cache_together_are_refused():
     tokens = torch.zeros(1, 2, dtype=torch.int64)
     with pytest.raises(ValueError, match="came both"):
