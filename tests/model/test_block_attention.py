@@ -9,6 +9,12 @@ from puna.model import Llama, LlamaConfig, block_attention
 from puna.model.attention import AttentionContext, attend
 
 
+@pytest.fixture(autouse=True)
+def narrow_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cores without AVX-512, whatever these are."""
+    monkeypatch.setattr(block_attention, "HAS_WIDE_VECTORS", False)
+
+
 def drawn(rows: int, tokens: int, heads: int, kv_heads: int, width: int, dtype: torch.dtype) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     shapes = [(rows, tokens, n, width) for n in (heads, kv_heads, kv_heads, heads)]
@@ -51,6 +57,13 @@ def test_only_rows_of_the_right_length_that_are_learned_from_are_computed_so() -
     assert not block_attention.suits(q[:, :383]) and not block_attention.suits(q.bfloat16())
     longer = torch.cat([q] * 3, dim=1)
     assert block_attention.suits(longer[:, :1024]) and not block_attention.suits(longer[:, :1025])
+
+
+def test_cores_with_wide_vectors_have_a_faster_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    q = drawn(1, 512, 2, 1, 4, torch.float32)[0].requires_grad_()
+    assert block_attention.suits(q) and block_attention.kept_probabilities(2, 512) > 0
+    monkeypatch.setattr(block_attention, "HAS_WIDE_VECTORS", True)
+    assert not block_attention.suits(q) and block_attention.kept_probabilities(2, 512) == 0.0
 
 
 @pytest.mark.parametrize("lengths", [[512], [400, 112], [100, 412]])
