@@ -28,10 +28,11 @@ def test_all_kinds_are_found_and_leave_the_same_bytes(tmp_path: Path) -> None:
     result = disturb(tmp_path, [Planned(kind, 0.2, 7) for kind in CAUSES])
     assert result.differing == []
     assert [(row[0], row[1], row[2]) for row in result.table()] == [(kind, 1, 1) for kind in CAUSES]
-    assert result.steps == 150 * result.laps and 0 < result.effective_time < 1
+    assert result.steps == 150 * result.laps
+    assert result.effective_time == pytest.approx(result.steps * result.step_s / result.wall_s)
     lost = {row[0]: row[3] for row in result.table()}
     # Told 20 ms before; an undisturbed step is measured again at the end, and its pause alone is as long.
-    assert 0.02 < result.step_s < 0.2 and 0 < result.calm_wall_s < result.wall_s
+    assert result.step_s > 0.02 and result.calm_wall_s > 0
     assert result.beside_calm == pytest.approx(result.laps * result.calm_wall_s / result.wall_s)
     assert lost["freeze"] > QUICK.stopped_s and lost["kill"] > 0 and lost["truncate"] > 0
 
