@@ -55,9 +55,9 @@ def _case(name: str, compiled: bool, runs: int, dtype: torch.dtype, device: str)
     (dim, layers, heads, kv_heads, ffn, vocab), rows, tokens = SIZES[size]
     shape = LlamaConfig(dim, layers, heads, kv_heads, ffn, vocab, max_position=tokens)
     with torch.device(device):
-        ours, theirs = Llama(shape).to(dtype), _their_model(shape).to(dtype)
+        ours, theirs = Llama(shape).to(dtype), their_model(shape).to(dtype)
     ours.initialise(0, 0.02)
-    _copy_weights(ours, theirs)
+    copy_weights(ours, theirs)
     drawn = torch.randint(vocab, (rows, tokens + 1), generator=torch.Generator().manual_seed(0)).to(device)
     forwards = [_logits(model, compiled) for model in (ours, theirs)]
     work = _forward if what == "forward" else _backward
@@ -73,7 +73,7 @@ def _case(name: str, compiled: bool, runs: int, dtype: torch.dtype, device: str)
     return {**names, "unit": "tokens/s", **result, "same_result": same, "peak_fraction": share}
 
 
-def _their_model(shape: LlamaConfig) -> LlamaForCausalLM:
+def their_model(shape: LlamaConfig) -> LlamaForCausalLM:
     """transformers' Llama of the same shape, with weights of its own."""
     return LlamaForCausalLM(
         TheirConfig(
@@ -92,7 +92,7 @@ def _their_model(shape: LlamaConfig) -> LlamaForCausalLM:
     )
 
 
-def _copy_weights(ours: Llama, theirs: LlamaForCausalLM) -> None:
+def copy_weights(ours: Llama, theirs: LlamaForCausalLM) -> None:
     """Give `theirs` the weights of `ours`."""
     target = dict(theirs.named_parameters())
     with torch.no_grad():

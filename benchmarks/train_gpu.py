@@ -21,12 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.interleave import compare_all, peak_gflops, publish
+from benchmarks.model import copy_weights, their_model
 from benchmarks.trainers import LR, agree, drawn
 from puna.base.config import Mesh
 from puna.model import Llama, LlamaConfig, attention
 from puna.model.attention import AttentionContext, attend, document_mask
 from puna.model.compiled import compile_layers, uncompile_layers
-from puna.model.convert.huggingface import huggingface_name
 from puna.model.float8 import Float8Linear, use_float8
 from puna.model.flops import training_flops
 from puna.parallel.data import shard
@@ -89,30 +89,9 @@ class Theirs:
     """transformers' Llama (SDPA, autocast) in a plain loop with the same weights and micro-batches."""
 
     def __init__(self, ours: Ours, batches: list[Batch], micro_batch: int) -> None:
-        from transformers import LlamaConfig as TheirConfig
-        from transformers import LlamaForCausalLM
-
-        shape = ours.model.config
         with GPU:
-            self.model = LlamaForCausalLM(
-                TheirConfig(
-                    hidden_size=shape.dim,
-                    num_hidden_layers=shape.layers,
-                    num_attention_heads=shape.heads,
-                    num_key_value_heads=shape.kv_heads,
-                    intermediate_size=shape.ffn_dim,
-                    vocab_size=shape.vocab_size,
-                    max_position_embeddings=shape.max_position,
-                    rms_norm_eps=shape.norm_eps,
-                    rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
-                    tie_word_embeddings=True,
-                    attn_implementation="sdpa",
-                )
-            ).train()
-        target = dict(self.model.named_parameters())
-        with torch.no_grad():
-            for name, parameter in ours.model.named_parameters():
-                target[huggingface_name(name)].copy_(parameter)
+            self.model = their_model(ours.model.config).train()
+        copy_weights(ours.model, self.model)
         groups = [[p for p in self.model.parameters() if (p.dim() >= 2) == wide] for wide in (True, False)]
         kinds = [{"params": group, "weight_decay": decay} for group, decay in zip(groups, (0.1, 0.0))]
         self.optimizer = torch.optim.AdamW(kinds, lr=LR, betas=(0.9, 0.95), eps=1e-8, fused=True)
